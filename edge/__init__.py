@@ -1,0 +1,1 @@
+"""The daemon: cameras, pipeline, verdicts. Never imports the trainer or torch."""

@@ -1,0 +1,1 @@
+"""One module a backend, imported only when it is asked for."""

@@ -1,0 +1,64 @@
+"""The engine: what runs a bundle's network on this machine, whichever library does the arithmetic."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the network says of N frames; higher is more anomalous.
+
+    `scores` float32 `(N,)`: the largest raw patch score (SimpleNet eq. 11).
+    `maps` float32 `(N, S, S)`: patch scores, bilinear to the input's size, Gaussian sigma 4 (eq. 10).
+    `embeddings` float32 `(N, C)`: levels 2 and 3 averaged over the image, for the guards.
+    """
+
+    scores: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EngineDescription:
+    """Which engine this is. `precision` is one of f32, f16, bf16, int8; `reason` says why it was chosen."""
+
+    backend: str
+    device: str
+    precision: str
+    versions: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+class Engine(ABC):
+    """A compiled network. Not safe for concurrent `infer` calls; close it, or use it as a context manager."""
+
+    description: EngineDescription
+    input_size: int
+
+    @abstractmethod
+    def infer(self, frames: NDArray[np.uint8]) -> Inspection:
+        """Inspect RGB uint8 frames of shape `(N, S, S, 3)`. Raises EngineError."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the network's memory. Calling it twice is harmless."""
+
+    def warmup(self, rounds: int = 3) -> None:
+        """Run grey frames, so that the first real one does not pay for lazy allocation."""
+        frame = np.full((1, self.input_size, self.input_size, 3), 127, np.uint8)
+        for _ in range(rounds):
+            self.infer(frame)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,86 @@
+"""Photographs on disk: which files count, and how any of them becomes an 8-bit frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import DataError
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+# Ends of complete files. OpenCV fills the missing rest of a truncated JPEG with grey and only warns on stderr.
+_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly inside `folder`, sorted by name. Hidden files are left out.
+
+    Raises DataError where the folder is missing or is no folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"expected a folder of images at {folder}, found {'a file' if folder.exists() else 'nothing'}")
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read one file as uint8: grey `(H, W)` or BGR `(H, W, 3)`; alpha is dropped, 16 bit is scaled by 1/257.
+
+    Raises DataError that names the file where it is missing, empty, truncated or no image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    return decode_image(data, str(path))
+
+
+def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode the bytes of one image file, as `read_image` does; `name` is for the message."""
+    if not data:
+        raise DataError(f"{name}: the file is empty")
+    ending = _ENDINGS.get(data[:2])
+    # Cameras pad JPEGs with zeros and some writers append metadata, so the mark may lie before the very end.
+    if ending is not None and ending not in data[-65536:]:
+        raise DataError(f"{name}: the image is truncated (its end mark is missing); copy it again")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise DataError(f"{name}: no image that can be decoded (expected {', '.join(sorted(SUFFIXES))})")
+    return _eight_bit(image, name)
+
+
+def check_images(paths: Iterable[Path]) -> None:
+    """Read every file once and refuse all the bad ones in a single DataError."""
+    problems = []
+    for path in paths:
+        try:
+            read_image(path)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        lines = "\n  ".join(problems)
+        raise DataError(f"{len(problems)} image file(s) cannot be used; repair or remove them:\n  {lines}")
+
+
+def _eight_bit(image: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+    if image.dtype == np.uint16:
+        image = (image // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise DataError(f"{name}: expected 8 or 16 bit pixels, found {image.dtype}; save it as 8 bit")
+    if image.ndim == 3:
+        if image.shape[2] == 2:  # grey with alpha
+            image = image[:, :, 0]
+        elif image.shape[2] == 4:
+            image = image[:, :, :3]
+    return np.ascontiguousarray(image, dtype=np.uint8)

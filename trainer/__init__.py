@@ -1,0 +1,1 @@
+"""From photographs of good parts to a trained network and its bundle."""
