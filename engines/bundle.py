@@ -1,0 +1,377 @@
+"""The bundle: a directory with everything that inspects one product, the only thing that moves between machines.
+
+Layout: `bundle.json` (BundleInfo), `model.onnx`, `head.safetensors`, `golden/*.png` (network inputs whose scores the
+calibrations know) and `MANIFEST.json` with the sha256 of every other file.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engines import atomic
+from engines.errors import BundleError, CalibrationError
+from engines.head import Head, decode_head, encode_head
+from engines.preprocess import Preprocessing
+
+SCHEMA = 1
+
+_MANIFEST = "MANIFEST.json"
+_INFO = "bundle.json"
+_MODEL = "model.onnx"
+_HEAD = "head.safetensors"
+_GOLDEN = "golden/"
+_REQUIRED = frozenset({_INFO, _MODEL, _HEAD})
+_GOLDEN_NAME = re.compile(r"golden/[A-Za-z0-9_][A-Za-z0-9_.-]*\.png")
+_REPAIR = "copy the bundle again from where it was made, or train it again"
+
+
+class BackboneInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which backbone, with which weights. `weights_source` is a file's name or a URL, never a machine's path."""
+
+    name: str
+    weights_sha256: str
+    weights_source: str
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the head was trained on and how. `held_back` names the good images kept for calibration.
+
+    `created` is UTC in ISO 8601.
+    """
+
+    dataset_digest: str
+    images: int
+    held_back: tuple[str, ...]
+    seed: int
+    recipe: dict[str, str | int | float | bool]
+    versions: dict[str, str]
+    created: str
+
+
+class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far an engine is from the reference engine on `images` good parts, in units of the score.
+
+    `score_spread` is the standard deviation of the reference's scores, the yardstick for both errors.
+    """
+
+    backend: str
+    precision: str
+    reference: str
+    max_score_error: float
+    max_map_error: float
+    score_spread: float
+    images: int
+    verdict_flips: int
+
+
+class GoldenPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A network input kept in the bundle as `golden/FILE`, and the score that the calibrated engine gave it."""
+
+    file: str
+    score: float
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A threshold, valid for one backend at one precision. `created` is UTC in ISO 8601.
+
+    `false_reject_rate` is the target, `certified_rate` what `parts` good parts can certify (`guarantee` says how).
+    """
+
+    backend: str
+    device: str
+    precision: str
+    versions: dict[str, str]
+    false_reject_rate: float
+    threshold: float
+    map_threshold: float
+    parts: int
+    certified_rate: float
+    guarantee: str
+    golden: tuple[GoldenPart, ...]
+    golden_tolerance: float
+    parity: tuple[Parity, ...]
+    created: str
+
+
+class BundleInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `bundle.json` says. `calibrations` are in the order they were made, at most one an engine and precision."""
+
+    schema: int
+    product: str
+    preprocessing: Preprocessing
+    backbone: BackboneInfo
+    provenance: Provenance
+    calibrations: tuple[Calibration, ...] = ()
+
+
+class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    schema: int
+    files: dict[str, str]
+
+
+class _SchemaOnly(msgspec.Struct, frozen=True):
+    schema: int
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk whose every file was verified when it was opened.
+
+    `digest` is the sha256 of the manifest, and so of everything. `files` gives the sha256 by name.
+    """
+
+    path: Path
+    info: BundleInfo
+    digest: str
+    files: Mapping[str, str]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open and verify. Raises BundleError that names the file and the remedy."""
+        folder = Path(path).resolve()
+        with _bundle_errors(folder, "read"):
+            atomic.recover(folder)
+            if not folder.is_dir():
+                found = "a file" if folder.exists() else "nothing"
+                raise BundleError(f"expected a bundle, which is a directory, at {folder}, found {found}")
+            with atomic.locked(folder.parent, shared=True):
+                return _verified(folder)
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX network's file."""
+        return self.path / _MODEL
+
+    @property
+    def latest_calibration(self) -> Calibration:
+        """The calibration made last. Raises CalibrationError where there is none."""
+        if not self.info.calibrations:
+            raise CalibrationError(f"{self.path} is not calibrated; {self._remedy()}")
+        return self.info.calibrations[-1]
+
+    def calibration_for(self, backend: str, precision: str) -> Calibration:
+        """Return the calibration of one engine. Raises CalibrationError where it was not calibrated."""
+        for calibration in reversed(self.info.calibrations):
+            if (calibration.backend, calibration.precision) == (backend, precision):
+                return calibration
+        known = ", ".join(f"{c.backend} {c.precision}" for c in self.info.calibrations) or "nothing"
+        raise CalibrationError(
+            f"{self.path} is calibrated for {known}, not for {backend} {precision}, and a threshold belongs to one "
+            f"engine at one precision; {self._remedy(f' --engine {backend} --precision {precision}')}"
+        )
+
+    def read_model(self) -> bytes:
+        """Read the ONNX network, verified once more, so that what runs is what the digest says."""
+        return self._read(_MODEL)
+
+    def load_head(self) -> Head:
+        """Read the unfolded head. Needs the `train` extra."""
+        return decode_head(self._read(_HEAD), str(self.path / _HEAD))
+
+    def golden_frames(self, calibration: Calibration) -> NDArray[np.uint8]:
+        """Read a calibration's golden parts as RGB uint8 of shape `(G, S, S, 3)`, in the calibration's order."""
+        size = self.info.preprocessing.input_size
+        frames = [self._read_frame(_GOLDEN + part.file, size) for part in calibration.golden]
+        return np.stack(frames) if frames else np.empty((0, size, size, 3), np.uint8)
+
+    def _remedy(self, options: str = "") -> str:
+        return f"run: edge-inspect calibrate --bundle {self.path} --good DIR{options}"
+
+    def _read(self, name: str) -> bytes:
+        with _bundle_errors(self.path, "read"):
+            data = (self.path / name).read_bytes()
+        _check_digest(self.path / name, self.files[name], hashlib.sha256(data).hexdigest())
+        return data
+
+    def _read_frame(self, name: str, size: int) -> NDArray[np.uint8]:
+        image = cv2.imdecode(np.frombuffer(self._read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+        if image is None or image.shape != (size, size, 3):
+            found = "no image" if image is None else f"an image of shape {image.shape}"
+            raise BundleError(
+                f"{self.path / name}: expected a {size}x{size} colour PNG, found {found}; calibrate again"
+            )
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def write_bundle(path: str | Path, info: BundleInfo, model: bytes, head: Head) -> Bundle:
+    """Write a new, uncalibrated bundle, or replace one, in one step; a kill leaves the old one or the new one.
+
+    Raises BundleError where `path` is something else than a bundle, or the disk is full or refuses.
+    """
+    folder = Path(path).resolve()
+    _refuse_foreign(folder)
+    _write(folder, {_INFO: _encode(info), _MODEL: model, _HEAD: encode_head(head)})
+    return Bundle.open(folder)
+
+
+def update_bundle(
+    bundle: Bundle,
+    info: BundleInfo,
+    golden: Mapping[str, NDArray[np.uint8]] | None = None,
+    model: bytes | None = None,
+) -> Bundle:
+    """Replace a bundle's information, and its network where `model` is given, in one step.
+
+    `golden` adds network inputs, RGB uint8 `(S, S, 3)`, under the file names that `info`'s calibrations use. Those
+    no calibration uses any more are left out. Raises BundleError, also where another process changed the bundle
+    since it was opened.
+    """
+    files = {_INFO: _encode(info), _HEAD: bundle._read(_HEAD), _MODEL: model or bundle.read_model()}
+    fresh = {_GOLDEN + name: _encode_frame(frame) for name, frame in (golden or {}).items()}
+    for name in sorted(_golden_names(info)):
+        if name not in fresh and name not in bundle.files:
+            raise BundleError(f"the calibration names {name}, but neither the bundle nor the caller has that image")
+        files[name] = fresh[name] if name in fresh else bundle._read(name)
+    _write(bundle.path, files, replaces=bundle.digest)
+    return Bundle.open(bundle.path)
+
+
+def _encode(value: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def _encode_frame(frame: NDArray[np.uint8]) -> bytes:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise BundleError(f"expected a golden frame as uint8 (S, S, 3), found {frame.dtype} of shape {frame.shape}")
+    return cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1].tobytes()
+
+
+def _golden_names(info: BundleInfo) -> set[str]:
+    return {_GOLDEN + part.file for calibration in info.calibrations for part in calibration.golden}
+
+
+def _write(folder: Path, files: Mapping[str, bytes], replaces: str | None = None) -> None:
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+    _check_names(folder, set(digests))
+    contents = {**files, _MANIFEST: _encode(_Manifest(SCHEMA, digests))}
+    size = sum(map(len, contents.values())) >> 20
+    with _bundle_errors(folder, f"written (it takes {size + 1} MiB)"), atomic.replacing(folder) as fresh:
+        if replaces is not None and _sha256(folder / _MANIFEST) != replaces:
+            raise BundleError(f"{folder}: another process has changed the bundle meanwhile; run the command again")
+        for name, data in contents.items():
+            (fresh / name).parent.mkdir(exist_ok=True)
+            atomic.write_durably(fresh / name, data)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Only a bundle may be replaced (or an empty directory), even an altered one: never a user's other files."""
+    with _bundle_errors(folder, "read"):
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise BundleError(f"{folder} is a file; name another place for the bundle")
+        top = {entry.name for entry in folder.iterdir()}
+    if top and (_MANIFEST not in top or top - {*_REQUIRED, _MANIFEST, "golden"}):
+        raise BundleError(
+            f"{folder} holds files that are not a bundle's ({', '.join(sorted(top)[:5])}), and they would be lost; "
+            "name another place for the bundle"
+        )
+
+
+def _verified(folder: Path) -> Bundle:
+    raw = _file_bytes(folder / _MANIFEST)
+    manifest = _decode(raw, _Manifest, folder / _MANIFEST)
+    _check_names(folder, set(manifest.files))
+    _check_contents(folder, set(manifest.files))
+    for name, digest in manifest.files.items():
+        _check_digest(folder / name, digest, _sha256(folder / name))
+    info = _decode(_file_bytes(folder / _INFO), BundleInfo, folder / _INFO)
+    lost = sorted(_golden_names(info) - set(manifest.files))
+    if lost:
+        raise BundleError(f"{folder / _INFO} names {lost[0]}, which the bundle lacks; calibrate it again")
+    return Bundle(folder, info, hashlib.sha256(raw).hexdigest(), manifest.files)
+
+
+def _check_names(folder: Path, names: set[str]) -> None:
+    """A name outside the layout could lead out of the directory, so none is accepted."""
+    foreign = sorted(name for name in names - _REQUIRED if not _GOLDEN_NAME.fullmatch(name))
+    if foreign:
+        raise BundleError(f"{folder / _MANIFEST} lists {foreign[0]!r}, which is no file of a bundle; {_REPAIR}")
+    lacking = sorted(_REQUIRED - names)
+    if lacking:
+        raise BundleError(f"{folder / _MANIFEST} does not list {lacking[0]}; {_REPAIR}")
+
+
+def _check_contents(folder: Path, expected: set[str]) -> None:
+    found = set(_regular_files(folder)) - {_MANIFEST}
+    missing, extra = sorted(expected - found), sorted(found - expected)
+    if missing:
+        raise BundleError(f"{folder / missing[0]} is missing; {_REPAIR}")
+    if extra:
+        raise BundleError(f"{folder / extra[0]} does not belong to the bundle; remove it, or {_REPAIR}")
+
+
+def _regular_files(folder: Path, prefix: str = "") -> Iterator[str]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        name = prefix + entry.name
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if stat.S_ISREG(mode):
+            yield name
+        elif stat.S_ISDIR(mode) and f"{name}/" == _GOLDEN:
+            yield from _regular_files(folder / name, f"{name}/")
+        else:
+            kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a bundle's directory"
+            raise BundleError(f"{folder / entry.name} is {kind}, which a bundle never holds; {_REPAIR}")
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _decode(raw: bytes, kind: type[_T], path: Path) -> _T:
+    try:
+        schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
+        if schema > SCHEMA:
+            raise BundleError(
+                f"{path}: expected a schema up to {SCHEMA}, found {schema}; it was written by a newer edge-inspect: "
+                "update this installation"
+            )
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{path}: {error}; {_REPAIR}") from None
+
+
+def _check_digest(path: Path, expected: str, found: str) -> None:
+    if found != expected:
+        raise BundleError(
+            f"{path} was altered: expected sha256 {expected[:12]}... (manifest), found {found[:12]}...; {_REPAIR}"
+        )
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path} is missing: that directory is no bundle, or an incomplete one; {_REPAIR}") from None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _bundle_errors(folder: Path, action: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free some space and run the command again" if full else "check the disk and the permissions"
+        where = error.filename or folder
+        raise BundleError(f"{folder}: cannot be {action}: {error.strerror} ({where}); {remedy}") from error
