@@ -50,7 +50,8 @@ class BackboneInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the head was trained on and how. `held_back` names the good images kept for calibration.
 
-    `created` is UTC in ISO 8601.
+    `held_back` is relative to the data set's folder. `trained_on` holds `images.fingerprint` of every file trained
+    on, so that calibration can refuse it. `created` is UTC in ISO 8601.
     """
 
     dataset_digest: str
@@ -60,6 +61,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     recipe: dict[str, str | int | float | bool]
     versions: dict[str, str]
     created: str
+    trained_on: tuple[str, ...] = ()
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,6 +59,11 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     if image is None:
         raise DataError(f"{name}: no image that can be decoded (expected {', '.join(sorted(SUFFIXES))})")
     return _eight_bit(image, name)
+
+
+def fingerprint(data: bytes) -> str:
+    """Sixteen hexadecimal digits of sha256 that tell one image file's bytes from any other's."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def check_images(paths: Iterable[Path]) -> None:
