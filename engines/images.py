@@ -37,11 +37,15 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     Raises DataError that names the file where it is missing, empty, truncated or no image.
     """
+    return decode_image(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file as it is. Raises DataError that names it."""
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    return decode_image(data, str(path))
 
 
 def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
