@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from engines.bundle import BackboneInfo, Bundle, BundleInfo, Provenance
+from engines.head import LEAKY_SLOPE, Head
+from engines.images import fingerprint
+from engines.preprocess import Preprocessing
 
 REPOSITORY = Path(__file__).parents[1]
+
+Frame = NDArray[np.uint8]
+RenderPart = Callable[..., Frame]
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +30,136 @@ def shared_dir() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no research photographs at {folder} (set EDGE_INSPECT_SHARED); they are not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def render_part() -> RenderPart:
+    """`render_part(seed, defect=False)`: BGR uint8 `(160, 160, 3)`, a flange that varies a little from part to part.
+
+    A defect is a scratch across the face.
+    """
+    return _render_part
+
+
+@pytest.fixture(scope="session")
+def part_photos(tmp_path_factory: pytest.TempPathFactory, render_part: RenderPart) -> Path:
+    """An MVTec AD style folder of rendered parts: 16 in train/good, 24 in test/good, 6 in test/scratch."""
+    root = tmp_path_factory.mktemp("parts")
+    sets = {"train/good": range(16), "test/good": range(100, 124), "test/scratch": range(200, 206)}
+    for name, seeds in sets.items():
+        (root / name).mkdir(parents=True)
+        for seed in seeds:
+            cv2.imwrite(str(root / name / f"{seed:03d}.png"), render_part(seed, defect=name.endswith("scratch")))
+    return root
+
+
+@pytest.fixture(scope="session")
+def uncalibrated_bundle(tmp_path_factory: pytest.TempPathFactory, part_photos: Path) -> Bundle:
+    """A real small bundle that tells a scratch from good parts, trained on train/good of `part_photos`.
+
+    ResNet-18 with seeded random weights and a fitted head, input 128 pixels. Do not change it: see `bundle_copy`.
+    """
+    from engines.backbones import BACKBONES
+    from engines.bundle import SCHEMA, write_bundle
+    from engines.export import build_model
+    from trainer.weights import find_weights
+
+    preprocessing = Preprocessing(field="full", resize=128)
+    photos = sorted((part_photos / "train" / "good").iterdir())
+    weights = find_weights("resnet18", "random", seed=0)
+    head = _fitted_head(weights.arrays, photos, preprocessing)
+    model = build_model(BACKBONES["resnet18"], weights.arrays, head, preprocessing.input_size)
+    info = BundleInfo(
+        schema=SCHEMA,
+        product="flange",
+        preprocessing=preprocessing,
+        backbone=BackboneInfo("resnet18", weights.sha256, weights.source),
+        provenance=Provenance(
+            dataset_digest="0" * 64,
+            images=len(photos),
+            held_back=(),
+            seed=0,
+            recipe={"name": "test"},
+            versions={},
+            created="2026-01-01T00:00:00Z",
+            trained_on=tuple(fingerprint(photo.read_bytes()) for photo in photos),
+        ),
+    )
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "flange", info, model.SerializeToString(), head)
+
+
+@pytest.fixture(scope="session")
+def calibrated_bundle(
+    tmp_path_factory: pytest.TempPathFactory, uncalibrated_bundle: Bundle, part_photos: Path
+) -> Bundle:
+    """The same bundle, calibrated with the 24 parts of test/good for what `auto` chooses. Do not change it."""
+    from calibration.procedure import calibrate
+    from engines.images import list_images, read_image
+
+    copy = _copied(uncalibrated_bundle, tmp_path_factory.mktemp("calibrated") / "flange")
+    preprocessing = copy.info.preprocessing
+    frames = [preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "good")]
+    return calibrate(copy, frames, false_reject_rate=0.05)
+
+
+@pytest.fixture
+def bundle_copy(tmp_path: Path) -> Callable[[Bundle], Bundle]:
+    """`bundle_copy(bundle)`: a copy that the test may change."""
+    return lambda bundle: _copied(bundle, tmp_path / "bundle")
+
+
+def _copied(bundle: Bundle, path: Path) -> Bundle:
+    shutil.copytree(bundle.path, path)
+    return Bundle.open(path)
+
+
+def _render_part(seed: int, defect: bool = False) -> Frame:
+    rng = np.random.default_rng(seed)
+    image = np.full((160, 160, 3), rng.uniform(38, 46), np.float32)
+    centre = (80 + rng.uniform(-2, 2), 80 + rng.uniform(-2, 2))
+    _disc(image, centre, 58, 150 + rng.uniform(-8, 8))
+    _disc(image, centre, 20, 60 + rng.uniform(-6, 6))
+    start = rng.uniform(-0.1, 0.1)
+    for angle in start + np.arange(4) * np.pi / 2:
+        _disc(image, (centre[0] + 40 * np.cos(angle), centre[1] + 40 * np.sin(angle)), 6, 70)
+    if defect:
+        begin = rng.uniform(35, 60, 2)
+        end = begin + rng.uniform(20, 40, 2) * (1, -0.6)
+        cv2.line(image, _fixed(begin), _fixed(end), (235, 235, 235), 4, cv2.LINE_AA, shift=4)
+    image *= np.linspace(1, 1 + rng.uniform(-0.06, 0.06), 160, dtype=np.float32)[None, :, None]
+    return np.clip(image + rng.normal(0, 2.5, image.shape), 0, 255).astype(np.uint8)
+
+
+def _disc(image: NDArray[np.float32], centre: Sequence[float], radius: float, grey: float) -> None:
+    cv2.circle(image, _fixed(centre), round(radius * 16), (grey,) * 3, -1, cv2.LINE_AA, shift=4)
+
+
+def _fixed(point: Sequence[float] | NDArray[np.float64]) -> tuple[int, int]:
+    """Sixteenths of a pixel, as cv2's `shift=4` takes them."""
+    return round(float(point[0]) * 16), round(float(point[1]) * 16)
+
+
+def _fitted_head(
+    weights: Mapping[str, NDArray[np.float32]], photos: Sequence[Path], preprocessing: Preprocessing
+) -> Head:
+    """A head that works without training: the L1 distance in whitened principal components of good patches.
+
+    |x| is two leaky units, since LeakyReLU(x) + LeakyReLU(-x) = (1 - slope) |x|.
+    """
+    import torch
+
+    from engines.images import read_image
+    from trainer.backbone import build_backbone
+    from trainer.features import patch_features
+
+    frames = np.stack([preprocessing(read_image(photo)) for photo in photos])
+    patches = patch_features(build_backbone("resnet18", weights), frames, torch.device("cpu")).numpy()
+    patches = patches.reshape(-1, patches.shape[-1]).astype(np.float64)
+    mean = patches.mean(axis=0)
+    deviations, axes = np.linalg.svd(patches - mean, full_matrices=False)[1:]
+    axes = axes[:64] / (deviations[:64, None] / np.sqrt(len(patches)))
+    hidden = np.concatenate([axes, -axes])
+    out = np.full(len(hidden), -1 / (1 - LEAKY_SLOPE) / len(axes))
+    ones, zeros = np.ones(len(hidden)), np.zeros(len(hidden))
+    arrays = (np.eye(len(mean)), hidden, -hidden @ mean, ones, zeros, zeros, ones, out, np.zeros(1))
+    return Head(*(array.astype(np.float32) for array in arrays))
