@@ -1,0 +1,21 @@
+"""Which camera a `[camera]` table asks for."""
+
+from __future__ import annotations
+
+from edge.cameras.camera import Camera
+from edge.config import CameraTable, FolderCamera, VideoCamera
+
+
+def make_camera(table: CameraTable) -> Camera:
+    """Build the camera of one `[camera]` table, without opening it. Only its own module is imported."""
+    if isinstance(table, FolderCamera):
+        from edge.cameras.folder import Folder
+
+        return Folder(table.path, table.watch, table.settle_s)
+    if isinstance(table, VideoCamera):
+        from edge.cameras.video import Video
+
+        return Video(table.path, realtime=table.pace == "realtime")
+    from edge.cameras.opencv import OpenCVDevice
+
+    return OpenCVDevice(table.device, table.width, table.height, table.fps)

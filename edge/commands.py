@@ -1,0 +1,83 @@
+"""The daemon's subcommands of `edge-inspect`: run, watch, doctor."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engines.cli import Command
+
+
+def _configure_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="station file in TOML")
+    parser.add_argument("--verbose", action="store_true", help="say more on stderr")
+
+
+def _run(options: argparse.Namespace) -> int:
+    import logging
+
+    from edge.config import load_config
+
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    config = load_config(options.config)
+    # After the check of the station file: it takes milliseconds, the engine's library much longer.
+    from edge.daemon import run_station
+
+    return run_station(config)
+
+
+def _configure_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--connect",
+        action="append",
+        metavar="ADDRESS",
+        help="address of a daemon (default tcp://127.0.0.1:5555); may be given several times",
+    )
+    parser.add_argument("--station", default="", metavar="NAME", help="listen to this station only")
+    parser.add_argument("--json", action="store_true", help="print each verdict as it came, one JSON object a line")
+    parser.add_argument("--heartbeats", action="store_true", help="print heartbeats too")
+    parser.add_argument("--count", type=int, metavar="N", help="end after N verdicts")
+    parser.add_argument("--timeout", type=float, metavar="S", help="give up when nothing is heard for S seconds")
+
+
+def _watch(options: argparse.Namespace) -> int:
+    from edge.watch import watch_stations
+
+    return watch_stations(options)
+
+
+def _configure_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edge.doctor import examine, report
+
+    findings = examine()
+    print(report(findings, as_json=options.json))
+    return 0 if any(finding.kind == "engine" and finding.good for finding in findings) else 1
+
+
+run = Command(
+    summary="judge every part that a camera sees and publish the verdicts",
+    example="edge-inspect run --config station.toml",
+    configure=_configure_run,
+    run=_run,
+)
+
+watch = Command(
+    summary="print the verdicts of a running daemon as they come",
+    example="edge-inspect watch --connect tcp://127.0.0.1:5555 --count 10",
+    configure=_configure_watch,
+    run=_watch,
+)
+
+doctor = Command(
+    summary="tell what this machine can run and what is missing",
+    example="edge-inspect doctor",
+    configure=_configure_doctor,
+    run=_doctor,
+)

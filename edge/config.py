@@ -1,0 +1,259 @@
+"""The station file: typed, in TOML; every setting and every default is written down here and nowhere else.
+
+`docs/configuration.md` is generated from these types.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from engines.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of the station file."""
+
+
+class Retry(Table, frozen=True, kw_only=True, tag_field="kind"):
+    """What every camera has: how long to wait before it is opened again."""
+
+    retry_s: Annotated[Seconds, msgspec.Meta(description="First pause before an absent camera is tried again.")] = 0.5
+    retry_max_s: Annotated[
+        Seconds, msgspec.Meta(description="Longest such pause; it doubles from `retry_s` up to here.")
+    ] = 10.0
+
+
+class FolderCamera(Retry, frozen=True, kw_only=True, tag="folder"):
+    """A watched folder: every image file is a part, taken once when its writer has closed it or moved it in."""
+
+    path: Annotated[Path, msgspec.Meta(description="Folder that another program writes image files into.")]
+    watch: Annotated[
+        Literal["auto", "inotify", "poll"],
+        msgspec.Meta(
+            description="How new files are noticed. `auto` polls on network file systems, where the kernel does not "
+            "report what other machines write."
+        ),
+    ] = "auto"
+    settle_s: Annotated[
+        Seconds,
+        msgspec.Meta(
+            description="A file counts as complete after it has not changed for so long: when polling, and for files "
+            "that were just being written at the start."
+        ),
+    ] = 1.0
+
+
+class VideoCamera(Retry, frozen=True, kw_only=True, tag="video"):
+    """A video file: every frame is a part. The daemon ends with exit code 0 after the last one."""
+
+    path: Annotated[Path, msgspec.Meta(description="Video file.")]
+    pace: Annotated[
+        Literal["fast", "realtime"],
+        msgspec.Meta(
+            description="`fast` inspects every frame as quickly as the engine can; `realtime` plays at the file's own "
+            "rate like a live camera, where the newest frame wins and the others are counted as dropped."
+        ),
+    ] = "fast"
+
+
+class OpenCVCamera(Retry, frozen=True, kw_only=True, tag="opencv"):
+    """A free-running camera through OpenCV (Video4Linux). The newest frame wins, the others count as dropped."""
+
+    device: Annotated[int | str, msgspec.Meta(description="Index of the camera, or its path such as `/dev/video0`.")]
+    width: Annotated[Count | None, msgspec.Meta(description="Width asked of the camera, in pixels.")] = None
+    height: Annotated[Count | None, msgspec.Meta(description="Height asked of the camera, in pixels.")] = None
+    fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second asked of the camera.")] = None
+
+
+CameraTable = FolderCamera | VideoCamera | OpenCVCamera
+
+
+class EngineTable(Table, frozen=True, kw_only=True):
+    """Which engine runs the network. The bundle must have been calibrated for it."""
+
+    backend: Annotated[
+        Literal["auto", "openvino", "onnxruntime"],
+        msgspec.Meta(description="`auto`: the one that the bundle's latest calibration was measured on."),
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "f32", "f16", "bf16", "int8"],
+        msgspec.Meta(description="`auto`: the one that the bundle's latest calibration was measured on."),
+    ] = "auto"
+
+
+class PublishTable(Table, frozen=True, kw_only=True):
+    """Where verdicts go (ZeroMQ)."""
+
+    bind: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^(tcp|ipc)://.+$",
+            description="Address that subscribers connect to, `tcp://INTERFACE:PORT` or `ipc://PATH`.",
+        ),
+    ] = "tcp://127.0.0.1:5555"
+    heartbeat_s: Annotated[
+        Seconds, msgspec.Meta(description="Interval of heartbeats. A subscriber calls three missing ones silence.")
+    ] = 1.0
+    wait_for_subscriber_s: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0,
+            le=3600,
+            description="Take no part before the first subscriber is there, but wait no longer than this.",
+        ),
+    ] = 0.0
+    high_water: Annotated[
+        Count, msgspec.Meta(description="Messages kept for a slow subscriber; it loses those beyond, and sees the gap.")
+    ] = 10_000
+
+
+class PipelineTable(Table, frozen=True, kw_only=True):
+    """How much may wait between the workers, and how often a failed worker is started again."""
+
+    frames: Annotated[
+        Count,
+        msgspec.Meta(
+            description="Frames that may wait for the engine where none may be lost (folder, video at full speed). "
+            "A free-running camera keeps only the newest."
+        ),
+    ] = 4
+    verdicts: Annotated[Count, msgspec.Meta(description="Verdicts that may wait for the publisher.")] = 256
+    restarts: Annotated[
+        int, msgspec.Meta(ge=0, le=1000, description="Failed workers started again within `restart_window_s`.")
+    ] = 3
+    restart_window_s: Annotated[
+        Seconds, msgspec.Meta(description="More failures than `restarts` within this time disarm the station.")
+    ] = 60.0
+    drain_s: Annotated[
+        Seconds, msgspec.Meta(description="Longest time to finish the parts already taken after SIGTERM.")
+    ] = 30.0
+
+
+class StationConfig(Table, frozen=True, kw_only=True):
+    """One station: a camera, a bundle, and where its verdicts go."""
+
+    station: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9._-]{1,64}$",
+            description="Name of the station in every message and topic: letters, digits, dot, dash, underscore.",
+        ),
+    ]
+    bundle: Annotated[Path, msgspec.Meta(description="Bundle that `edge-inspect train` wrote.")]
+    camera: CameraTable
+    engine: EngineTable = EngineTable()
+    publish: PublishTable = PublishTable()
+    pipeline: PipelineTable = PipelineTable()
+
+
+def load_config(path: Path) -> StationConfig:
+    """Read a station file. Relative paths in it are taken from its own folder.
+
+    Raises ConfigError that names the file, the key and, for an unknown key, the nearest known one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"expected a station file at {path}, which cannot be read: {why}") from None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    return parse_config(data, path.parent, str(path))
+
+
+def parse_config(data: Mapping[str, Any], folder: Path, name: str) -> StationConfig:
+    """Check the tables of a station file that was read from `folder`; `name` is for the message."""
+    problem = next(_unknown_keys(data, StationConfig, ""), None)
+    if problem is not None:
+        raise ConfigError(f"{name}: {problem}")
+
+    def to_path(kind: type, value: object) -> Path:
+        if kind is not Path or not isinstance(value, str):
+            raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
+        return folder / Path(value).expanduser()
+
+    try:
+        return msgspec.convert(data, StationConfig, dec_hook=to_path)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_readable(error)}") from None
+
+
+def known_keys(table: type[msgspec.Struct]) -> list[str]:
+    """Keys of one table, in the order of the documentation; `kind` first where the table has kinds."""
+    config = table.__struct_config__
+    kind = [str(config.tag_field)] if config.tag_field else []
+    return kind + list(table.__struct_fields__)
+
+
+def tables_of(annotation: object) -> tuple[type[msgspec.Struct], ...]:
+    """The struct types that an annotation admits; none for a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return (annotation,)
+    return (
+        tuple(table for choice in get_args(annotation) for table in tables_of(choice)) if get_origin(annotation) else ()
+    )
+
+
+def _unknown_keys(data: Mapping[str, Any], table: type[msgspec.Struct], prefix: str) -> Iterator[str]:
+    # msgspec names an unknown key too, but not what it should have been.
+    known = known_keys(table)
+    for key in data:
+        if key not in known:
+            yield f"unknown key `{prefix}{key}`; {_suggestion(key, known)}"
+    hints = get_type_hints(table)
+    for key, value in data.items():
+        choices = tables_of(hints.get(key))
+        if choices and isinstance(value, Mapping):
+            chosen = _chosen(choices, value)
+            if chosen is not None:
+                yield from _unknown_keys(value, chosen, f"{prefix}{key}.")
+
+
+def _chosen(choices: tuple[type[msgspec.Struct], ...], data: Mapping[str, Any]) -> type[msgspec.Struct] | None:
+    if len(choices) == 1:
+        return choices[0]
+    return next((table for table in choices if table.__struct_config__.tag == data.get("kind")), None)
+
+
+def _suggestion(key: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f"did you mean `{nearest[0]}`?" if nearest else f"known here: {', '.join(known)}"
+
+
+def _readable(error: msgspec.ValidationError) -> str:
+    # "Expected `int`, got `str` - at `$.pipeline.frames`" -> "`pipeline.frames`: expected `int`, got `str`"
+    message, _, place = str(error).partition(" - at ")
+    where = place.strip("`").removeprefix("$").removeprefix(".")
+    message = message[:1].lower() + message[1:]
+    message = message.replace("object missing required field", "the table lacks the key").replace("object", "table")
+    choices = _choices(where)
+    return (f"`{where}`: " if where else "") + message + (f"; choose from {', '.join(choices)}" if choices else "")
+
+
+def _choices(where: str) -> list[str]:
+    # The values that the key at a dotted path admits, where they are a closed set.
+    tables: tuple[type[msgspec.Struct], ...] = (StationConfig,)
+    *parents, key = where.split(".")
+    for parent in parents:
+        tables = tuple(inner for table in tables for inner in tables_of(get_type_hints(table).get(parent)))
+    if key == "kind":
+        return [str(table.__struct_config__.tag) for table in tables]
+    hints = [get_type_hints(table).get(key) for table in tables]
+    return [str(value) for hint in hints if get_origin(hint) is Literal for value in get_args(hint)]

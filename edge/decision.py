@@ -1,0 +1,105 @@
+"""From what the network says of a part to its evaluation, and to regions in the camera's own frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.verdict import Evaluation, Region
+from engines.preprocess import Preprocessing
+
+# A torn or foreign part can light up hundreds of specks; a message stays small, and the largest peaks say enough.
+MAX_REGIONS = 32
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The evaluation of one part. Without a trustworthy score it is NotDecidable, and `reason` says why."""
+
+    evaluation: Evaluation
+    reason: str = ""
+    score: float | None = None
+    regions: tuple[Region, ...] = ()
+
+
+def undecidable(reason: str) -> Decision:
+    """The decision on a part that has no trustworthy score."""
+    return Decision(Evaluation.NOT_DECIDABLE, reason)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Compares a score with its threshold, and finds the regions of the map above theirs."""
+
+    threshold: float
+    map_threshold: float
+    preprocessing: Preprocessing
+
+    def decide(self, score: float, anomaly_map: NDArray[np.float32], frame_shape: tuple[int, ...]) -> Decision:
+        """Judge one part by its raw score and its blurred map `(S, S)`; `frame_shape` is the camera frame's.
+
+        A score above the threshold is NotOK, one equal to it is OK. NaN compares false with everything, so a score
+        or map that is not finite is refused first.
+        """
+        if not math.isfinite(score):
+            return undecidable(f"the engine gave the score {score}, which is no number to compare")
+        if not np.isfinite(anomaly_map).all():
+            return undecidable("the engine gave an anomaly map that is not finite")
+        regions = find_regions(anomaly_map, self.map_threshold, self.preprocessing, frame_shape)
+        if score > self.threshold:
+            reason = f"score {score:.4g} is above the threshold {self.threshold:.4g}"
+            return Decision(Evaluation.NOT_OK, reason, score, regions)
+        return Decision(Evaluation.OK, "", score, regions)
+
+
+def find_regions(
+    anomaly_map: NDArray[np.float32], threshold: float, preprocessing: Preprocessing, frame_shape: tuple[int, ...]
+) -> tuple[Region, ...]:
+    """8-connected regions of a map `(S, S)` above `threshold`, highest peak first, `MAX_REGIONS` at most.
+
+    Boxes and peaks are in pixels of the camera frame of `frame_shape` `(H, W, ...)`.
+    """
+    above = (anomaly_map > threshold).astype(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    grid = _Grid(preprocessing, frame_shape)
+    regions = [_region(anomaly_map, labels, label, boxes[label], grid) for label in range(1, count)]
+    return tuple(sorted(regions, key=lambda region: -region.peak)[:MAX_REGIONS])
+
+
+class _Grid:
+    """Where the map's pixels lie in the camera frame: the way back through crop, resize and region of interest."""
+
+    def __init__(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> None:
+        height, width = frame_shape[:2]
+        self._left, self._top, width, height = preprocessing.roi or (0, 0, width, height)
+        self._scale_x, self._scale_y = width / preprocessing.resize, height / preprocessing.resize
+        self._margin = (preprocessing.resize - preprocessing.input_size) // 2
+
+    def edge(self, x: float, y: float) -> tuple[float, float]:
+        """Frame coordinates of a corner between map pixels; pixel i covers i to i + 1 on both grids."""
+        return self._left + (x + self._margin) * self._scale_x, self._top + (y + self._margin) * self._scale_y
+
+
+def _region(
+    anomaly_map: NDArray[np.float32], labels: NDArray[np.int32], label: int, box: NDArray[np.int32], grid: _Grid
+) -> Region:
+    left, top, width, height = (int(value) for value in box[:4])
+    inside = (slice(top, top + height), slice(left, left + width))
+    values = np.where(labels[inside] == label, anomaly_map[inside], -np.inf)
+    row, column = divmod(int(values.argmax()), width)
+    x, y = grid.edge(left, top)
+    right, bottom = grid.edge(left + width, top + height)
+    peak_x, peak_y = grid.edge(left + column + 0.5, top + row + 0.5)
+    return Region(
+        x=math.floor(x),
+        y=math.floor(y),
+        width=math.ceil(right) - math.floor(x),
+        height=math.ceil(bottom) - math.floor(y),
+        peak=float(values.max()),
+        peak_x=math.floor(peak_x),
+        peak_y=math.floor(peak_y),
+    )

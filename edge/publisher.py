@@ -1,0 +1,196 @@
+"""The worker that speaks: verdicts with gapless numbers and heartbeats, over one ZeroMQ socket."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+import uuid
+from datetime import datetime, timezone
+
+import zmq
+
+from edge.config import PublishTable
+from edge.health import Condition, Health
+from edge.inspector import Judgement
+from edge.queues import BoundedQueue, QueueClosedError
+from edge.verdict import (
+    Heartbeat,
+    StageTimes,
+    State,
+    Verdict,
+    encode,
+    heartbeat_topic,
+    verdict_topic,
+)
+from edge.worker import Job
+from engines.bundle import Calibration
+from engines.errors import ConfigError
+
+# How soon a change of state is told, and a new subscriber noticed, while no verdict comes.
+_PATIENCE_S = 0.05
+_LINGER_MS = 2000
+# A peer that floods the socket must neither hold up verdicts nor fill the memory.
+_SUBSCRIPTIONS_A_STEP = 100
+_LONGEST_SUBSCRIPTION = 1024
+
+
+class Publisher(Job):
+    """Queue to socket. The queue's end is the station's end: all verdicts, one heartbeat `Stopped`, then no more.
+
+    A sequence number is used up only by a message that was sent, so that numbers have no gap whatever fails.
+    """
+
+    def __init__(
+        self,
+        station: str,
+        table: PublishTable,
+        bundle_digest: str,
+        calibration: Calibration,
+        judgements: BoundedQueue[Judgement],
+        health: Health,
+    ) -> None:
+        self.session_id = uuid.uuid4().hex
+        self.endpoint = table.bind
+        self.subscribed = threading.Event()
+        self._station = station
+        self._table = table
+        self._bundle_digest = bundle_digest
+        self._calibration = calibration
+        self._judgements = judgements
+        self._health = health
+        self._seq = 0
+        self._unsent: Judgement | None = None
+        self._told: Condition | None = None
+        self._due = 0.0
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def setup(self) -> None:
+        """Bind. Raises ConfigError that names the address when it is taken or impossible."""
+        self._context = zmq.Context()
+        # XPUB is PUB that lets us see subscriptions come in.
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.set_hwm(self._table.high_water)
+        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION)
+        try:
+            self._socket.bind(self._table.bind)
+        except zmq.ZMQError as error:
+            raise ConfigError(_bind_problem(self._table.bind, error)) from None
+        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    def step(self, stopping: threading.Event) -> bool:
+        """Send what is due. False after the last word."""
+        self._notice_subscribers()
+        self._beat_when_due()
+        try:
+            if self._unsent is None:
+                self._unsent = self._judgements.get(min(_PATIENCE_S, max(self._due - time.monotonic(), 0.0)))
+        except QueueClosedError:
+            self._health.enter(State.STOPPED, self._health.condition.reason)
+            self._beat()
+            return False
+        if self._unsent is not None:
+            self._send_verdict(self._unsent)
+            self._unsent = None
+        return True
+
+    def teardown(self) -> None:
+        """Close the socket; what subscribers have not taken yet is still sent, for two seconds at most."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._context is not None:
+            self._context.term()
+        self._socket = self._context = None
+
+    def _notice_subscribers(self) -> None:
+        for _ in range(_SUBSCRIPTIONS_A_STEP):
+            if self._socket is None or not self._socket.poll(0, zmq.POLLIN):
+                return
+            if self._socket.recv()[:1] == b"\x01":
+                self.subscribed.set()
+
+    def _beat_when_due(self) -> None:
+        if time.monotonic() >= self._due or self._told is not self._health.condition:
+            self._beat()
+
+    def _beat(self) -> None:
+        condition = self._health.condition
+        self._send(heartbeat_topic(self._station), encode(self._heartbeat(condition)))
+        self._told = condition
+        self._due = time.monotonic() + self._table.heartbeat_s
+
+    def _send_verdict(self, judgement: Judgement) -> None:
+        self._send(verdict_topic(self._station), encode(self._verdict(judgement)))
+        self._seq += 1
+        self._health.count_verdict(judgement.decision.evaluation)
+
+    def _send(self, topic: str, message: bytes) -> None:
+        if self._socket is None:
+            raise RuntimeError("the publisher is not set up")
+        self._socket.send_multipart([topic.encode(), message])
+
+    def _heartbeat(self, condition: Condition) -> Heartbeat:
+        return Heartbeat(
+            session_id=self.session_id,
+            station=self._station,
+            sent_at=utc(time.time()),
+            interval_s=self._table.heartbeat_s,
+            last_seq=self._seq,
+            state=condition.state,
+            state_s=time.monotonic() - condition.since,
+            reason=_printable(condition.reason),
+            counters=self._health.counters,
+            bundle_digest=self._bundle_digest,
+            engine=self._calibration.backend,
+            precision=self._calibration.precision,
+        )
+
+    def _verdict(self, judgement: Judgement) -> Verdict:
+        frame, decision = judgement.frame, judgement.decision
+        threshold = self._calibration.threshold
+        return Verdict(
+            session_id=self.session_id,
+            station=self._station,
+            sent_at=utc(time.time()),
+            seq=self._seq + 1,
+            frame_id=frame.frame_id,
+            part_id=None if frame.part_id is None else _printable(frame.part_id),
+            trigger_id=frame.trigger_id,
+            evaluation=decision.evaluation,
+            reason=_printable(decision.reason),
+            score=decision.score,
+            threshold=threshold,
+            margin=None if decision.score is None else threshold - decision.score,
+            regions=decision.regions,
+            bundle_digest=self._bundle_digest,
+            captured_at=utc(frame.captured_at),
+            captured_ns=frame.captured_ns,
+            stage_ms=_stage_times(judgement),
+        )
+
+
+def utc(seconds: float) -> str:
+    """A moment of the wall clock as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _stage_times(judgement: Judgement) -> StageTimes:
+    now_ns = time.monotonic_ns()
+    return StageTimes(
+        **{stage: round(ms, 3) for stage, ms in judgement.stages.items()},
+        publish=round((now_ns - judgement.decided_ns) / 1e6, 3),
+        total=round((now_ns - judgement.frame.captured_ns) / 1e6, 3),
+    )
+
+
+def _printable(text: str) -> str:
+    # File names may hold bytes that are no UTF-8; JSON cannot carry them, and must not fail over them.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _bind_problem(address: str, error: zmq.ZMQError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"publish.bind: {address} is in use already; stop the other program or choose another port"
+    return f"publish.bind: cannot listen on {address}: {error.strerror}; name an address of this machine"

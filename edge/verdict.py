@@ -1,0 +1,169 @@
+"""What the daemon says on the wire: a verdict for every part, and a heartbeat while it lives.
+
+JSON, one message type a struct, told apart by `type`. Fields may be added within a schema version; a field is
+removed or changes its meaning only with a new one. `docs/verdict-protocol.md` describes them for other languages.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from engines.errors import InspectError
+
+SCHEMA = 1
+
+
+class Evaluation(str, Enum):
+    """Result of one inspection, in the words of OPC 40001-101."""
+
+    OK = "OK"
+    NOT_OK = "NotOK"
+    NOT_DECIDABLE = "NotDecidable"
+
+
+class State(str, Enum):
+    """What the daemon is able to do now. Only `Running` promises a verdict for every part."""
+
+    STARTING = "Starting"
+    RUNNING = "Running"
+    DEGRADED = "Degraded"
+    DISARMED = "Disarmed"
+    STOPPING = "Stopping"
+    STOPPED = "Stopped"
+
+
+class MessageError(InspectError):
+    """Bytes from a publisher that are no message of a schema this version knows."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every message carries. `sent_at` is UTC, ISO 8601; `session_id` is new at every start of the daemon."""
+
+    schema: int = SCHEMA
+    session_id: str
+    station: str
+    sent_at: str
+
+
+class Region(msgspec.Struct, frozen=True, kw_only=True):
+    """One connected area of the anomaly map above the map threshold, in pixels of the camera's own frame.
+
+    The box covers columns `x` to `x + width - 1` and rows `y` to `y + height - 1`; `peak` is the map's largest
+    value inside it, at `peak_x`, `peak_y`.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    peak: float
+    peak_x: int
+    peak_y: int
+
+
+class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time went, in milliseconds; None where the part never came to that stage.
+
+    `publish` is the wait between the decision and the making of the message, `total` everything since capture.
+    """
+
+    capture: float
+    queue: float
+    preprocess: float | None = None
+    infer: float | None = None
+    decide: float | None = None
+    publish: float = 0.0
+    total: float = 0.0
+
+
+class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
+    """The judgement of one part.
+
+    `margin` is `threshold - score`: negative where the part is NotOK. Score and margin are None, and `reason` says
+    why, where the part is NotDecidable. `captured_ns` is this machine's monotonic clock in nanoseconds: compare it
+    with other values of the same machine only.
+    """
+
+    seq: int
+    frame_id: int
+    part_id: str | None
+    trigger_id: int | None
+    evaluation: Evaluation
+    reason: str
+    score: float | None
+    threshold: float
+    margin: float | None
+    regions: tuple[Region, ...]
+    bundle_digest: str
+    captured_at: str
+    captured_ns: int
+    stage_ms: StageTimes
+
+
+class Counters(msgspec.Struct, frozen=True, kw_only=True):
+    """What has happened since the session began.
+
+    `frames` taken from the camera equal `ok + not_ok + not_decidable`, plus all of `dropped` (by cause), plus those
+    still on their way. `restarts` counts workers started again, by name.
+    """
+
+    frames: int = 0
+    ok: int = 0
+    not_ok: int = 0
+    not_decidable: int = 0
+    reconnects: int = 0
+    dropped: dict[str, int] = {}
+    restarts: dict[str, int] = {}
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
+    """Sign of life, sent every `interval_s` and at each change of state.
+
+    `last_seq` is the number of the last verdict sent (0: none yet), so that a reader notices a lost tail.
+    `state_s` is how long the state has lasted, in seconds; `reason` says why it is not Running.
+    """
+
+    interval_s: float
+    last_seq: int
+    state: State
+    state_s: float
+    reason: str
+    counters: Counters
+    bundle_digest: str
+    engine: str
+    precision: str
+
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(Verdict | Heartbeat)
+
+
+def encode(message: Verdict | Heartbeat) -> bytes:
+    """Encode one message as JSON, without a line break inside."""
+    return _ENCODER.encode(message)
+
+
+def decode(data: bytes) -> Verdict | Heartbeat:
+    """Decode one message. Unknown fields are ignored. Raises MessageError for another schema or foreign bytes."""
+    try:
+        message = _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageError(f"expected a verdict or heartbeat of schema {SCHEMA}, found other bytes: {error}") from None
+    if message.schema != SCHEMA:
+        raise MessageError(
+            f"expected messages of schema {SCHEMA}, found schema {message.schema}; "
+            "install the same version of edge-inspect on both sides"
+        )
+    return message
+
+
+def verdict_topic(station: str) -> str:
+    """Topic under which a station's verdicts are sent."""
+    return f"{station}/verdict"
+
+
+def heartbeat_topic(station: str) -> str:
+    """Topic under which a station's heartbeats are sent."""
+    return f"{station}/heartbeat"

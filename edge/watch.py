@@ -1,0 +1,114 @@
+"""`edge-inspect watch`: verdicts as lines for people, or as the JSON they came as."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from edge.client import SILENT_INTERVALS, Event, Foreign, Gap, Received, Silence, SilenceError, Subscriber
+from edge.verdict import Evaluation, Heartbeat, State, Verdict
+from engines.errors import UsageError
+
+_COLOURS = {
+    Evaluation.OK: "\033[32m",
+    Evaluation.NOT_OK: "\033[31m",
+    Evaluation.NOT_DECIDABLE: "\033[33m",
+}
+_PLAIN = "\033[0m"
+_PATIENCE_S = 0.5
+
+
+class Printer:
+    """Turns events into lines on stdout; what is wrong goes to stderr as well when stdout carries JSON."""
+
+    def __init__(self, as_json: bool, heartbeats: bool, coloured: bool) -> None:
+        self._as_json = as_json
+        self._heartbeats = heartbeats
+        self._coloured = coloured
+        self._states: dict[str, tuple[str, State, str]] = {}
+
+    def show(self, event: Event) -> None:
+        """Print one event, at once: a pipe must not hold a verdict back."""
+        if isinstance(event, Received):
+            self._show_message(event)
+        else:
+            print(_clean(_warning(event)), file=sys.stderr if self._as_json else sys.stdout, flush=True)
+
+    def _show_message(self, event: Received) -> None:
+        message = event.message
+        if isinstance(message, Verdict):
+            print(event.raw.decode() if self._as_json else self._verdict_line(message), flush=True)
+        elif self._heartbeats:
+            print(event.raw.decode() if self._as_json else _clean(_heartbeat_line(message)), flush=True)
+        elif not self._as_json:
+            self._show_change(message)
+
+    def _show_change(self, beat: Heartbeat) -> None:
+        now = (beat.session_id, beat.state, beat.reason)
+        if self._states.get(beat.station) != now:
+            self._states[beat.station] = now
+            print(_clean(_heartbeat_line(beat)), flush=True)
+
+    def _verdict_line(self, verdict: Verdict) -> str:
+        word = f"{verdict.evaluation.value:<12}"
+        score = "       -" if verdict.score is None else f"{verdict.score:8.3f}"
+        part = verdict.part_id if verdict.part_id is not None else f"frame {verdict.frame_id}"
+        reason = f"  ({verdict.reason})" if verdict.evaluation is Evaluation.NOT_DECIDABLE else ""
+        before = _clean(f"{_clock(verdict.sent_at)}  {verdict.station}  {verdict.seq:>6}  ")
+        after = f"  score {score}  limit {verdict.threshold:8.3f}  {verdict.stage_ms.total:7.1f} ms  {part}{reason}"
+        if self._coloured:
+            word = f"{_COLOURS[verdict.evaluation]}{word}{_PLAIN}"
+        return before + word + _clean(after)
+
+
+def watch_stations(options: argparse.Namespace) -> int:
+    """Print events until `--count` verdicts have come, or Ctrl-C. Raises SilenceError when `--timeout` passes."""
+    if options.count is not None and options.count < 1:
+        raise UsageError(f"expected --count of at least 1, found {options.count}")
+    endpoints = options.connect or ["tcp://127.0.0.1:5555"]
+    printer = Printer(options.json, options.heartbeats, coloured=not options.json and sys.stdout.isatty())
+    shown = 0
+    heard_at = time.monotonic()
+    with Subscriber(*endpoints, station=options.station) as subscriber:
+        while options.count is None or shown < options.count:
+            event = subscriber.receive(_PATIENCE_S)
+            if event is not None:
+                printer.show(event)
+            if isinstance(event, Received):
+                heard_at = time.monotonic()
+                shown += isinstance(event.message, Verdict)
+            elif options.timeout is not None and time.monotonic() - heard_at > options.timeout:
+                raise SilenceError(
+                    f"nothing heard from {', '.join(endpoints)} for {options.timeout:g} s; is the daemon running there?"
+                )
+    return 0
+
+
+def _warning(event: Gap | Silence | Foreign) -> str:
+    if isinstance(event, Gap):
+        number = event.last - event.first + 1
+        return f"GAP      {event.station}: {number} verdict(s) never came, numbers {event.first} to {event.last}"
+    if isinstance(event, Silence):
+        return f"SILENCE  {event.station}: no heartbeat for {event.seconds:.1f} s ({SILENT_INTERVALS} intervals)"
+    return f"FOREIGN  {event.reason}"
+
+
+def _heartbeat_line(beat: Heartbeat) -> str:
+    counters = beat.counters
+    dropped = sum(counters.dropped.values())
+    reason = f" ({beat.reason})" if beat.reason else ""
+    return (
+        f"{_clock(beat.sent_at)}  {beat.station}  {beat.state.value}{reason}: {beat.last_seq} verdicts, "
+        f"{counters.not_ok} NotOK, {counters.not_decidable} NotDecidable, {dropped} dropped; "
+        f"{beat.engine} {beat.precision}"
+    )
+
+
+def _clock(moment: str) -> str:
+    return moment[11:23]
+
+
+def _clean(text: str) -> str:
+    # File names and reasons come from outside; none of them may steer the operator's terminal.
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
