@@ -9,6 +9,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.errors import EngineError
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -62,3 +64,14 @@ class Engine(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check_frames(frames: NDArray[np.uint8], size: int) -> None:
+    """Refuse what is not uint8 of shape `(N, size, size, 3)` with N at least 1. Raises EngineError."""
+    if not isinstance(frames, np.ndarray):
+        raise EngineError(f"expected frames as a numpy array, found {type(frames).__name__}")
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or not len(frames):
+        raise EngineError(
+            f"expected frames as uint8 of shape (N, {size}, {size}, 3) with N at least 1, found {frames.dtype} of "
+            f"shape {frames.shape}; pass frames through the bundle's preprocessing and stack them"
+        )
