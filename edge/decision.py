@@ -65,12 +65,12 @@ def find_regions(
     """
     above = (anomaly_map > threshold).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    grid = _Grid(preprocessing, frame_shape)
+    grid = Grid(preprocessing, frame_shape)
     regions = [_region(anomaly_map, labels, label, boxes[label], grid) for label in range(1, count)]
     return tuple(sorted(regions, key=lambda region: -region.peak)[:MAX_REGIONS])
 
 
-class _Grid:
+class Grid:
     """Where the map's pixels lie in the camera frame: the way back through crop, resize and region of interest."""
 
     def __init__(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> None:
@@ -85,7 +85,7 @@ class _Grid:
 
 
 def _region(
-    anomaly_map: NDArray[np.float32], labels: NDArray[np.int32], label: int, box: NDArray[np.int32], grid: _Grid
+    anomaly_map: NDArray[np.float32], labels: NDArray[np.int32], label: int, box: NDArray[np.int32], grid: Grid
 ) -> Region:
     left, top, width, height = (int(value) for value in box[:4])
     inside = (slice(top, top + height), slice(left, left + width))
