@@ -95,11 +95,13 @@ def calibrated_bundle(
     """The same bundle, calibrated with the 24 parts of test/good for what `auto` chooses. Do not change it."""
     from calibration.procedure import calibrate
     from engines.images import list_images, read_image
+    from engines.registry import open_engine
 
     copy = _copied(uncalibrated_bundle, tmp_path_factory.mktemp("calibrated") / "flange")
     preprocessing = copy.info.preprocessing
     frames = [preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "good")]
-    return calibrate(copy, frames, false_reject_rate=0.05)
+    with open_engine(copy) as engine:
+        return calibrate(copy, engine, frames, false_reject_rate=0.05)
 
 
 @pytest.fixture

@@ -1,0 +1,90 @@
+"""`edge-inspect calibrate`: from photographs of good parts to a threshold in the bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from calibration.threshold import check_rate, explain
+from engines.cli import Command
+
+DEFAULT_RATE = 0.01
+
+
+class _Explain(argparse.Action):
+    """Print the table and leave, like `--help`, whatever else is on the command line."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        print(explain())
+        parser.exit()
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundle", type=Path, required=True, metavar="BUNDLE", help="bundle to calibrate, changed in place"
+    )
+    parser.add_argument(
+        "--good",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="good parts that were not trained on: a folder of images; the folder that was trained on, for those that "
+        "training held back; another data set in MVTec AD's layout, for its test/good; or a text file with the path "
+        "of one image a line",
+    )
+    parser.add_argument(
+        "--false-reject-rate",
+        type=float,
+        default=DEFAULT_RATE,
+        metavar="RATE",
+        help="share of good parts that may be rejected, between 0 and 1 (default: %(default)s, which takes 99 parts)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "openvino", "onnxruntime"),
+        default="auto",
+        help="library that will run the network (default: the fastest on this machine)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "f32", "f16", "bf16", "int8"),
+        default="auto",
+        help="arithmetic that will run the network (default: what this machine does natively)",
+    )
+    parser.add_argument(
+        "--explain", action=_Explain, nargs=0, help="print how many good parts certify which rate, and leave"
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    from calibration import report
+    from calibration.parts import check_parts, select_parts
+    from calibration.procedure import calibrate as set_threshold
+    from engines.bundle import Bundle
+    from engines.registry import open_engine
+
+    check_rate(options.false_reject_rate)
+    bundle = Bundle.open(options.bundle)
+    progress = _progress if sys.stderr.isatty() else None
+    selection = select_parts(options.good, bundle.info.provenance)
+    # The engine comes before the photographs: a missing library should not be found out after a minute of reading.
+    with open_engine(bundle, options.engine, options.precision) as engine:
+        print(report.engine(engine.description), flush=True)
+        parts = check_parts(selection, bundle.info.preprocessing, bundle.info.provenance, progress)
+        calibrated = set_threshold(bundle, engine, parts, options.false_reject_rate, progress)
+    print(report.calibration(calibrated, selection, parts))
+
+
+def _progress(action: str, done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    print(f"\r{action} {done}/{total}", end=end, file=sys.stderr, flush=True)
+
+
+calibrate = Command(
+    summary="set the rejection threshold from photographs of good parts that were not trained on",
+    example="edge-inspect calibrate --bundle bundles/flange --good photos/flange-calibration",
+    configure=_configure,
+    run=_run,
+)

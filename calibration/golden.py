@@ -1,0 +1,94 @@
+"""Golden parts: a few good parts kept in the bundle, replayed before the daemon arms.
+
+A threshold belongs to one engine at one precision. Replaying shows that the engine at hand still is the one that was
+calibrated: another precision, an altered network or a library that computes otherwise shifts the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.scoring import inspect_one
+from engines.bundle import Bundle, Calibration, Parity
+from engines.engine import Engine
+
+GOLDEN_PARTS = 8
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Whether an engine reproduces its calibration. `worst_drift` and `tolerance` are in units of the score."""
+
+    passed: bool
+    worst_drift: float
+    tolerance: float
+    reason: str
+
+
+def choose_golden(scores: NDArray[np.float32], count: int = GOLDEN_PARTS) -> tuple[int, ...]:
+    """Choose parts spread evenly over the ranks of the scores `(N,)`: the lowest, the quantiles and the highest.
+
+    Returns at most `count` indices, in the order of their scores.
+    """
+    order = np.argsort(scores, kind="stable")
+    ranks = np.linspace(0, len(order) - 1, min(count, len(order))).round().astype(int)
+    return tuple(int(index) for index in order[ranks])
+
+
+def golden_tolerance(scores: NDArray[np.float32], engine: tuple[str, str], parity: Sequence[Parity]) -> float:
+    """How far a golden part's score may drift, in units of the score.
+
+    `scores` are those of all calibration parts; `engine` is their backend and precision, looked up in `parity`.
+    """
+    # Measured with ResNet-18 on two real products, 60 parts each, as the largest error against float32 ONNX Runtime
+    # in shares of the standard deviation of the scores: OpenVINO f32 0.00001, f16 0.012, bf16 0.09 and 0.12. Run
+    # again, every engine gave the same bits. So a thousandth lies two orders above what two float32 libraries (or
+    # two CPUs) differ by, and one below what a lower precision does. Parts that all score alike have no spread;
+    # SimpleNet's loss puts scores at +-0.5, where float32 errs by 0.00001.
+    floor = max(1e-3 * float(scores.std(dtype=np.float64)), 1e-4)
+    if engine[1] == "f32":
+        return floor
+    # Two machines that round to the same low precision are each this far from float32, so at most twice as far from
+    # each other.
+    return max([floor, *(2 * row.max_score_error for row in parity if (row.backend, row.precision) == engine)])
+
+
+def check_parity(engine: Engine, bundle: Bundle, calibration: Calibration) -> GateResult:
+    """Replay the golden parts of `calibration` through `engine` and compare the scores with the calibrated ones.
+
+    The engine's backend and precision must be the calibration's. Raises BundleError and EngineError.
+    """
+    tolerance = calibration.golden_tolerance
+    scores = replay(engine, bundle.golden_frames(calibration))
+    expected = np.asarray([part.score for part in calibration.golden])
+    drifts = np.abs(scores - expected)
+    # A score that is not finite is further away than any number.
+    drifts[~np.isfinite(drifts)] = np.inf
+    worst = float(drifts.max(initial=0.0))
+    reason = _objection(engine, calibration, drifts)
+    return GateResult(not reason, worst, tolerance, reason or f"{len(drifts)} golden parts within {tolerance:.3g}")
+
+
+def replay(engine: Engine, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Scores of frames `(N, S, S, 3)`, float64 of shape `(N,)`."""
+    return np.asarray([inspect_one(engine, frame).scores[0] for frame in frames], np.float64)
+
+
+def _objection(engine: Engine, calibration: Calibration, drifts: NDArray[np.float64]) -> str:
+    found = (engine.description.backend, engine.description.precision)
+    expected = (calibration.backend, calibration.precision)
+    if found != expected:
+        return f"the engine is {' '.join(found)}, the calibration is for {' '.join(expected)}; calibrate this engine"
+    if not drifts.size:
+        return "the calibration has no golden parts to replay; calibrate again"
+    if drifts.max() <= calibration.golden_tolerance:
+        return ""
+    part = calibration.golden[int(drifts.argmax())]
+    return (
+        f"golden part {part.file} was calibrated at {part.score:.6g} and has drifted by {drifts.max():.3g}, more than "
+        f"{calibration.golden_tolerance:.3g}: this engine does not compute what was calibrated; calibrate it again"
+    )

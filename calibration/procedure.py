@@ -1,0 +1,107 @@
+"""Calibration step by step: score good parts, set the thresholds, choose golden parts, measure parity, store."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import datetime, timezone
+
+import msgspec
+
+from calibration.golden import choose_golden, golden_tolerance
+from calibration.parity import measure_parity
+from calibration.scoring import Parts, PartScores, Progress, score_parts
+from calibration.threshold import Threshold, check_rate, conformal_threshold
+from engines.bundle import Bundle, Calibration, GoldenPart, Parity, update_bundle
+from engines.engine import Engine
+from engines.errors import EngineError
+from engines.registry import available_backends, open_engine
+
+REFERENCE = ("onnxruntime", "f32")
+
+
+def calibrate(
+    bundle: Bundle, engine: Engine, parts: Parts, false_reject_rate: float, progress: Progress | None = None
+) -> Bundle:
+    """Set the bundle's threshold for `engine` from good parts that were not trained on, and store it.
+
+    An earlier calibration of the same backend and precision is replaced, those of others stay; the new one comes last.
+    Raises CalibrationError, EngineError or BundleError, and then leaves the bundle as it was.
+    """
+    check_rate(false_reject_rate)
+    scores = score_parts(engine, parts, progress)
+    threshold = conformal_threshold(scores.scores, false_reject_rate)
+    parity = compare_engines(bundle, engine, parts, threshold.value, progress)
+    calibration = describe(engine, scores, threshold, false_reject_rate, parity)
+    golden = [parts[index] for index in choose_golden(scores.scores)]
+    return store(bundle, calibration, golden)
+
+
+def compare_engines(
+    bundle: Bundle, engine: Engine, parts: Parts, threshold: float, progress: Progress | None = None
+) -> tuple[Parity, ...]:
+    """Measure the parity of `engine`, and of every other engine that runs the bundle here, with the reference.
+
+    The reference, float32 ONNX Runtime, is not compared with itself. Raises EngineError where it cannot run.
+    """
+    with ExitStack() as stack:
+        opened = {_name(engine): engine}
+        for name in (REFERENCE, *available_engines()):
+            if name in opened:
+                continue
+            try:
+                opened[name] = stack.enter_context(open_engine(bundle, *name))
+            except EngineError:
+                # One that was not asked for need not run this bundle; it is then missing from the table.
+                if name == REFERENCE:
+                    raise
+        reference = opened.pop(REFERENCE)
+        return measure_parity(reference, list(opened.values()), parts, threshold, progress) if opened else ()
+
+
+def available_engines() -> list[tuple[str, str]]:
+    """Backend and precision of every engine of this machine."""
+    usable = [(status.name, status.probe) for status in available_backends() if status.probe]
+    return [(backend, precision) for backend, probe in usable for precision in probe.precisions]
+
+
+def describe(
+    engine: Engine, scores: PartScores, threshold: Threshold, false_reject_rate: float, parity: tuple[Parity, ...]
+) -> Calibration:
+    """Put together what the bundle will say: thresholds and their promise, golden parts and their tolerance.
+
+    The map's threshold follows the same rule on the peak of each part's map, so that at most the same share of good
+    parts shows a region, however many pixels a map has.
+    """
+    backend, precision = _name(engine)
+    golden = choose_golden(scores.scores)
+    return Calibration(
+        backend=backend,
+        device=engine.description.device,
+        precision=precision,
+        versions=dict(engine.description.versions),
+        false_reject_rate=false_reject_rate,
+        threshold=threshold.value,
+        map_threshold=conformal_threshold(scores.map_peaks, false_reject_rate).value,
+        parts=threshold.parts,
+        certified_rate=threshold.certified_rate,
+        guarantee=threshold.guarantee,
+        golden=tuple(
+            GoldenPart(f"{backend}-{precision}-{rank}.png", float(scores.scores[index]))
+            for rank, index in enumerate(golden)
+        ),
+        golden_tolerance=golden_tolerance(scores.scores, (backend, precision), parity),
+        parity=parity,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def store(bundle: Bundle, calibration: Calibration, golden: Parts) -> Bundle:
+    """Write a calibration and its golden frames, in the calibration's order, into the bundle in one step."""
+    name = (calibration.backend, calibration.precision)
+    others = (entry for entry in bundle.info.calibrations if (entry.backend, entry.precision) != name)
+    info = msgspec.structs.replace(bundle.info, calibrations=(*others, calibration))
+    return update_bundle(bundle, info, {part.file: golden[index] for index, part in enumerate(calibration.golden)})
+
+
+def _name(engine: Engine) -> tuple[str, str]:
+    return engine.description.backend, engine.description.precision

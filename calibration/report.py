@@ -1,0 +1,107 @@
+"""What `edge-inspect calibrate` tells a person when it is done."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from calibration.parts import GoodParts, Selection
+from calibration.threshold import parts_needed, percent
+from engines.bundle import Bundle, Calibration, Parity
+from engines.engine import EngineDescription
+
+_INDENT = " " * 14
+_WIDTH = 100
+
+
+def engine(description: EngineDescription) -> str:
+    """Say which engine is calibrated, and why this one."""
+    name = f"{description.backend} {description.precision} on {description.device}"
+    return _line("engine", f"{name} ({description.reason})")
+
+
+def calibration(bundle: Bundle, selection: Selection, parts: GoodParts) -> str:
+    """Report the bundle's latest calibration: a few labelled lines, the parity table, the next step."""
+    calibration = bundle.latest_calibration
+    lines = [
+        _line("good parts", _used(selection, parts)),
+        _line("threshold", _threshold(calibration)),
+        _line("certified", calibration.guarantee),
+        _line("golden parts", _golden(calibration)),
+        _line("parity", _parity_intro(calibration)),
+        *_parity_table(calibration.parity),
+    ]
+    if not bundle.info.provenance.trained_on:
+        lines.append(
+            _line(
+                "warning",
+                "this bundle does not record which photographs were trained on; the threshold is "
+                "worth nothing if these were among them",
+            )
+        )
+    return "\n".join([*lines, _line("next", _next_step(bundle, calibration))])
+
+
+def _line(label: str, text: str) -> str:
+    return textwrap.fill(
+        f"{label:<{len(_INDENT)}}{text}",
+        _WIDTH,
+        subsequent_indent=_INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _used(selection: Selection, parts: GoodParts) -> str:
+    count = f"{len(parts)} {selection.origin}"
+    repeats = len(parts.repeated)
+    return count + (f"; {repeats} more left out as repeats of the same file" if repeats else "")
+
+
+def _threshold(calibration: Calibration) -> str:
+    return (
+        f"a score above {calibration.threshold:.6g} is NotOK; regions are drawn where the map is above "
+        f"{calibration.map_threshold:.6g}"
+    )
+
+
+def _golden(calibration: Calibration) -> str:
+    return (
+        f"{len(calibration.golden)} kept in the bundle; the daemon arms only if the engine reproduces their scores "
+        f"within {calibration.golden_tolerance:.3g}"
+    )
+
+
+def _parity_intro(calibration: Calibration) -> str:
+    if not calibration.parity:
+        return "the reference, float32 ONNX Runtime, is the only engine of this machine"
+    row = calibration.parity[0]
+    return (
+        f"largest errors against {row.reference} on these {row.images} parts, whose scores spread by "
+        f"{row.score_spread:.3g} (standard deviation); a flip is a part whose verdict differs at this threshold, where the part that set it lies itself"
+    )
+
+
+def _parity_table(rows: Sequence[Parity]) -> list[str]:
+    if not rows:
+        return []
+    header = f"{_INDENT}{'engine':<18}{'score':>10}{'of spread':>11}{'map':>10}{'flips':>7}"
+    return [header, *(_parity_row(row) for row in rows)]
+
+
+def _parity_row(row: Parity) -> str:
+    name = f"{row.backend} {row.precision}"
+    if sys.float_info.max in (row.max_score_error, row.max_map_error):
+        return f"{_INDENT}{name:<18}overflows: its scores are not finite, do not run it"
+    share = percent(row.max_score_error / row.score_spread) if row.score_spread else "-"
+    errors = f"{row.max_score_error:>10.2g}{share:>11}{row.max_map_error:>10.2g}"
+    return f"{_INDENT}{name:<18}{errors}{row.verdict_flips:>7}"
+
+
+def _next_step(bundle: Bundle, calibration: Calibration) -> str:
+    missing = parts_needed(calibration.false_reject_rate) - calibration.parts
+    run = f"name {bundle.path} in a station file and start the daemon: edge-inspect run --config station.toml"
+    if missing <= 0:
+        return run
+    return f"{run}; when {missing} more good parts are photographed, calibrate again with all of them"
