@@ -39,9 +39,7 @@ def image_metrics(scores: ArrayLike, is_defect: ArrayLike) -> dict[str, float]:
     }
 
 
-def escape_rate(
-    scores: NDArray[np.floating], is_defect: NDArray[np.bool_], false_reject_rate: float
-) -> float:
+def escape_rate(scores: NDArray[np.floating], is_defect: NDArray[np.bool_], false_reject_rate: float) -> float:
     """Share of defects that pass while at most `false_reject_rate` of these good parts is rejected.
 
     With G good parts, floor(rate * G) of them may score above the threshold, which is the lowest that keeps
@@ -85,9 +83,7 @@ def pixel_metrics(
     }
 
 
-def aupro(
-    maps: NDArray[np.floating], masks: Sequence[NDArray[np.bool_] | None], limit: float = AUPRO_LIMIT
-) -> float:
+def aupro(maps: NDArray[np.floating], masks: Sequence[NDArray[np.bool_] | None], limit: float = AUPRO_LIMIT) -> float:
     """Area under the per-region-overlap curve up to a false-positive rate of `limit`, divided by `limit`.
 
     Bergmann et al., "The MVTec Anomaly Detection Dataset" (IJCV 2021), section 5: every 8-connected region of
@@ -111,9 +107,7 @@ class _Ranking:
     n_regions: int
 
 
-def _rank(
-    maps: NDArray[np.floating], masks: Sequence[NDArray[np.bool_] | None], chosen: NDArray[np.intp]
-) -> _Ranking:
+def _rank(maps: NDArray[np.floating], masks: Sequence[NDArray[np.bool_] | None], chosen: NDArray[np.intp]) -> _Ranking:
     weights = np.zeros((len(chosen), *maps.shape[1:]), np.float32)
     n_regions = 0
     for row, index in enumerate(chosen):
@@ -163,9 +157,7 @@ def _f1_max(scores: NDArray[np.floating], truth: NDArray[np.bool_]) -> float:
 def _checked_scores(scores: ArrayLike, is_defect: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     values, truth = np.asarray(scores, np.float64), np.asarray(is_defect, bool)
     if values.ndim != 1 or values.shape != truth.shape:
-        raise DataError(
-            f"expected one score and one truth a part, found shapes {values.shape} and {truth.shape}"
-        )
+        raise DataError(f"expected one score and one truth a part, found shapes {values.shape} and {truth.shape}")
     if not np.isfinite(values).all():
         raise DataError(f"{int((~np.isfinite(values)).sum())} of {len(values)} scores are not finite numbers")
     if truth.all() or not truth.any():
@@ -182,8 +174,7 @@ def _check_masks(
 ) -> None:
     if maps.ndim != 3 or not len(maps) == len(masks) == len(is_defect):
         raise DataError(
-            f"expected maps (N, H, W), N masks and N truths, "
-            f"found {maps.shape}, {len(masks)} and {len(is_defect)}"
+            f"expected maps (N, H, W), N masks and N truths, found {maps.shape}, {len(masks)} and {len(is_defect)}"
         )
     if not np.isfinite(maps).all():
         raise DataError("the anomaly maps hold values that are not finite numbers")
@@ -193,6 +184,4 @@ def _check_masks(
         if mask.shape != maps.shape[1:]:
             raise DataError(f"mask {index} has shape {mask.shape}, expected its map's {maps.shape[1:]}")
         if not defect and mask.any():
-            raise DataError(
-                f"part {index} is labelled good, but its mask marks {int(mask.sum())} defect pixels"
-            )
+            raise DataError(f"part {index} is labelled good, but its mask marks {int(mask.sum())} defect pixels")

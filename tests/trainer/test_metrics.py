@@ -38,9 +38,7 @@ def brute_force_aupro(maps: NDArray[np.float32], masks: NDArray[np.bool_], limit
     for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
         predicted = maps >= threshold
         rate = (predicted & ~masks).sum() / (~masks).sum()
-        overlaps = [
-            sum(predicted[index][pixel] for pixel in region) / len(region) for index, region in regions
-        ]
+        overlaps = [sum(predicted[index][pixel] for pixel in region) / len(region) for index, region in regions]
         points.append((float(rate), float(np.mean(overlaps))))
     area = 0.0
     for (x0, y0), (x1, y1) in pairwise(points):
@@ -169,9 +167,7 @@ def test_no_masks_at_all_gives_none() -> None:
         (np.full((1, 4, 4), np.nan), [np.eye(4, dtype=bool)], [True], "finite"),
     ],
 )
-def test_pixel_metrics_refuse_what_does_not_fit(
-    maps: NDArray, masks: list, truth: list, message: str
-) -> None:
+def test_pixel_metrics_refuse_what_does_not_fit(maps: NDArray, masks: list, truth: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
         pixel_metrics(maps, masks, truth)
 
@@ -196,9 +192,7 @@ def brute_force_escape(good: NDArray[np.float64], defects: NDArray[np.float64], 
     """The fewest escapes over every threshold that rejects no more good parts than allowed."""
     thresholds = np.concatenate([good, defects, [-np.inf]])
     return min(
-        float(np.mean(defects <= t))
-        for t in thresholds
-        if np.sum(good > t) <= round(rate * 1000) * len(good) // 1000
+        float(np.mean(defects <= t)) for t in thresholds if np.sum(good > t) <= round(rate * 1000) * len(good) // 1000
     )
 
 

@@ -1,0 +1,301 @@
+"""Accuracy on data sets with known defects: SimpleNet beside a nearest-neighbour memory bank on the same features.
+
+Every photograph of `train/good` is trained on (nothing is held back for calibration), the last epoch counts, and the
+test photographs are looked at once, after it. Rows already in the JSON file are not run again.
+
+    python benchmarks/bench_accuracy.py --data DIR [DIR ...] --backbone resnet18 --weights FILE --recipe paper \\
+        --method simplenet patchcore --field crop full --seeds 3 --json accuracy.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
+
+from benchmarks.machine import describe_machine
+from benchmarks.results import Row, append_row, format_table, load_rows, summarise
+from engines.backbones import BACKBONES
+from engines.errors import DataError, InspectError
+from engines.export import PATCH_STRIDE, map_matrix
+from engines.images import read_image
+from engines.preprocess import Preprocessing
+from trainer.backbone import build_backbone
+from trainer.data import Dataset, Sample, scan_dataset
+from trainer.features import Features, extract, patch_features
+from trainer.memory_bank import build_memory_bank
+from trainer.metrics import image_metrics, pixel_metrics
+from trainer.recipe import RECIPES
+from trainer.training import train_head
+from trainer.weights import Weights, find_weights
+
+METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "aupro", "escape_at_1pct_fr")
+TITLES = ("I-AUROC", "I-AP", "F1-max", "P-AUROC", "P-AP", "AUPRO@0.3", "escapes at 1 % false rejects")
+TIMED_IMAGES = 10
+CPU = torch.device("cpu")
+
+
+class Detector(Protocol):
+    """Anything that scores patch features `(N, P, C)`, higher is more anomalous: `(N, P)`."""
+
+    def patch_scores(self, patches: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides a row's figures. The memory bank has no recipe and no epochs."""
+
+    data: str
+    field: str
+    method: str
+    seed: int
+    backbone: str
+    weights_sha256: str
+    recipe: str | None
+    epochs: int | None
+
+    def is_in(self, rows: Iterable[Row]) -> bool:
+        """Whether one of `rows` is this run's."""
+        return any(asdict(self).items() <= row.items() for row in rows)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with what a worker process needs for it: files of cached features, test samples, weights."""
+
+    run: Run
+    train: Path
+    test: Path
+    samples: tuple[Sample, ...]
+    weights: Weights
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    try:
+        rows = measure(options)
+    except InspectError as error:
+        print(f"bench_accuracy: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("bench_accuracy: stopped; finished runs are in the JSON file, if one was named", file=sys.stderr)
+        return 130
+    print(table(rows, options.markdown))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    """Run what is not yet in the JSON file; all rows that were asked for, old and new."""
+    weights = find_weights(options.backbone, options.weights)
+    datasets = _datasets(options.data)
+    wanted = _runs(options, list(datasets), weights.sha256)
+    rows = [row for row in load_rows(options.json) if any(run.is_in([row]) for run in wanted)] if options.json else []
+    machine = describe_machine()
+    left = [run for run in wanted if not run.is_in(rows)]
+    print(f"{len(wanted)} runs, {len(wanted) - len(left)} of them in {options.json}", file=sys.stderr)
+    for (data, field), group in itertools.groupby(left, key=lambda run: (run.data, run.field)):
+        for row in _measure_group(datasets[data], field, list(group), weights, options.jobs):
+            row["machine"] = {**machine, "jobs": options.jobs, "load": describe_machine()["load"]}
+            rows.append(row)
+            if options.json:
+                append_row(options.json, row)
+    return rows
+
+
+def _measure_group(dataset: Dataset, field: str, runs: list[Run], weights: Weights, jobs: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory(prefix="bench-accuracy-") as folder:
+        train, test = _cache_features(dataset, field, runs[0].backbone, weights, Path(folder))
+        with _workers(jobs) as pool:
+            work = [pool.submit(measure_run, Job(run, train, test, dataset.test, weights)) for run in runs]
+            for done in as_completed(work):
+                row = done.result()
+                print(_line(row), file=sys.stderr, flush=True)
+                yield row
+
+
+@contextmanager
+def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes with an equal share of the cores each: two trainings of one thread outrun one of two threads."""
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+    pool = ProcessPoolExecutor(
+        jobs, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _cache_features(
+    dataset: Dataset, field: str, backbone_name: str, weights: Weights, folder: Path
+) -> tuple[Path, Path]:
+    """Patch features of all photographs, computed once for every method and seed."""
+    backbone, preprocessing = build_backbone(backbone_name, weights.arrays), Preprocessing(field=field)
+    files = []
+    for name, paths in (("train", dataset.train_good), ("test", [sample.path for sample in dataset.test])):
+        with tqdm(total=len(paths), desc=f"features {dataset.root.name} {field} {name}", unit="image") as bar:
+            features = extract(backbone, paths, preprocessing, CPU, progress=lambda done, _: bar.update(done - bar.n))
+        files.append(folder / f"{name}.npy")
+        np.save(files[-1], features.patches)
+    return files[0], files[1]
+
+
+def measure_run(job: Job) -> Row:
+    """Train one detector and evaluate it; the row without the machine."""
+    began = time.perf_counter()
+    detector = _train(job)
+    train_s = time.perf_counter() - began
+    preprocessing = Preprocessing(field=job.run.field)
+    size = preprocessing.input_size
+    spread = map_matrix(size, size // PATCH_STRIDE).astype(np.float32)
+    scores, maps = _evaluate(detector, np.load(job.test, mmap_mode="r"), spread)
+    is_defect = [sample.is_defect for sample in job.samples]
+    masks = [_mask(sample, preprocessing) for sample in job.samples]
+    return {
+        **asdict(job.run),
+        **image_metrics(scores, is_defect),
+        **pixel_metrics(maps, masks, is_defect),
+        "train_s": round(train_s, 1),
+        "infer_ms": round(_infer_ms(detector, job, preprocessing, spread), 2),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _train(job: Job) -> Detector:
+    patches = np.load(job.train, mmap_mode="c")
+    if job.run.recipe is None:
+        return build_memory_bank(patches, seed=job.run.seed)
+    features = Features(patches, grid=math.isqrt(patches.shape[1]))
+    return train_head(features, RECIPES[job.run.recipe].with_epochs(job.run.epochs), job.run.seed, CPU)
+
+
+def _evaluate(
+    detector: Detector, patches: NDArray[np.float16], spread: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Image scores `(N,)` and blurred maps `(N, S, S)`; `spread` is the map matrix `(S, grid)`."""
+    size = len(spread)
+    scores, maps = np.empty(len(patches), np.float32), np.empty((len(patches), size, size), np.float32)
+    for index, image in enumerate(patches):
+        scores[index], maps[index] = _inspect(detector, torch.from_numpy(image[None].astype(np.float32)), spread)
+    return scores, maps
+
+
+def _inspect(detector: Detector, patches: Tensor, spread: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    """Score and map of one image's patches `(1, P, C)`, as the exported graph computes them."""
+    values = detector.patch_scores(patches)[0].numpy().reshape(spread.shape[1], spread.shape[1])
+    return float(values.max()), spread @ values @ spread.T
+
+
+def _mask(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.bool_] | None:
+    if sample.mask is None:
+        return None
+    mask = read_image(sample.mask)
+    return preprocessing.mask(mask if mask.ndim == 2 else mask.max(axis=2))
+
+
+def _infer_ms(detector: Detector, job: Job, preprocessing: Preprocessing, spread: NDArray[np.float32]) -> float:
+    """Median over some test images, one at a time: preprocessed frame in, score and map out, PyTorch in float32."""
+    backbone = build_backbone(job.run.backbone, job.weights.arrays)
+    taken = []
+    for sample in job.samples[:TIMED_IMAGES]:
+        frame = preprocessing(read_image(sample.path))[None]
+        began = time.perf_counter()
+        _inspect(detector, patch_features(backbone, frame, CPU), spread)
+        taken.append(1e3 * (time.perf_counter() - began))
+    return float(np.median(taken))
+
+
+def _datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
+    found: dict[str, Dataset] = {}
+    for folder in folders:
+        dataset = scan_dataset(folder.resolve())
+        if not dataset.test:
+            raise DataError(
+                f"{folder}: expected MVTec AD's layout with test/good and test/<defect>, found no test images"
+            )
+        if dataset.root.name in found:
+            raise DataError(f"two data sets are called {dataset.root.name!r}; rows would be taken for each other's")
+        found[dataset.root.name] = dataset
+    return found
+
+
+def _runs(options: argparse.Namespace, names: Sequence[str], sha256: str) -> list[Run]:
+    epochs = RECIPES[options.recipe].with_epochs(options.epochs).epochs
+    return [
+        Run(data, field, method, seed, options.backbone, sha256, *settings)
+        for data, field, seed, method in itertools.product(names, options.field, range(options.seeds), options.method)
+        for settings in [(options.recipe, epochs) if method == "simplenet" else (None, None)]
+    ]
+
+
+def _line(row: Row) -> str:
+    figures = " ".join(f"{key}={row[key]:.4f}" for key in METRICS if row[key] is not None)
+    return f"{row['data']} {row['field']} {row['method']} seed {row['seed']}: {figures} train_s={row['train_s']}"
+
+
+def table(rows: Sequence[Row], markdown: bool = False) -> str:
+    """Mean and deviation over seeds, one line a (data, method, field), in percent."""
+
+    def key(row: Row) -> tuple[str, str, str]:
+        return row["data"], row["method"], row["field"]
+
+    lines = []
+    for (data, method, field), group in itertools.groupby(sorted(rows, key=key), key):
+        same = list(group)
+        label = method if same[0]["recipe"] is None else f"{method}, {same[0]['recipe']}, {same[0]['epochs']} epochs"
+        figures = [summarise([row[metric] for row in same]) for metric in METRICS]
+        times = [
+            summarise([row["train_s"] for row in same], 0, 1.0),
+            summarise([row["infer_ms"] for row in same], 0, 1.0),
+        ]
+        lines.append([data, label, field, str(len(same)), *figures, *times])
+    return format_table(["data", "method", "field", "seeds", *TITLES, "train s", "ms/image"], lines, markdown)
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in MVTec AD's layout")
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet18")
+    parser.add_argument(
+        "--weights", help="file of its ImageNet weights (default: as `edge-inspect train` looks for them)"
+    )
+    parser.add_argument("--recipe", choices=RECIPES, default="paper")
+    parser.add_argument("--method", choices=("simplenet", "patchcore"), nargs="+", default=["simplenet", "patchcore"])
+    parser.add_argument("--field", choices=("crop", "full"), nargs="+", default=["crop"])
+    parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (default: 3)")
+    parser.add_argument("--epochs", type=_positive, help="instead of the recipe's")
+    parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
+    parser.add_argument("--jobs", type=_positive, default=1, help="runs side by side, with the cores shared out")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
