@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -53,6 +53,8 @@ TITLES = ("I-AUROC", "I-AP", "F1-max", "P-AUROC", "P-AP", "AUPRO@0.3", "escapes 
 TIMED_IMAGES = 10
 CPU = torch.device("cpu")
 
+Field = Literal["crop", "full"]
+
 
 class Detector(Protocol):
     """Anything that scores patch features `(N, P, C)`, higher is more anomalous: `(N, P)`."""
@@ -65,7 +67,7 @@ class Run:
     """What decides a row's figures. The memory bank has no recipe and no epochs."""
 
     data: str
-    field: str
+    field: Field
     method: str
     seed: int
     backbone: str
@@ -121,7 +123,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _measure_group(dataset: Dataset, field: str, runs: list[Run], weights: Weights, jobs: int) -> Iterator[Row]:
+def _measure_group(dataset: Dataset, field: Field, runs: list[Run], weights: Weights, jobs: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="bench-accuracy-") as folder:
         train, test = _cache_features(dataset, field, runs[0].backbone, weights, Path(folder))
         with _workers(jobs) as pool:
@@ -146,7 +148,7 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _cache_features(
-    dataset: Dataset, field: str, backbone_name: str, weights: Weights, folder: Path
+    dataset: Dataset, field: Field, backbone_name: str, weights: Weights, folder: Path
 ) -> tuple[Path, Path]:
     """Patch features of all photographs, computed once for every method and seed."""
     backbone, preprocessing = build_backbone(backbone_name, weights.arrays), Preprocessing(field=field)
@@ -229,9 +231,7 @@ def _datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
     for folder in folders:
         dataset = scan_dataset(folder.resolve())
         if not dataset.test:
-            raise DataError(
-                f"{folder}: expected MVTec AD's layout with test/good and test/<defect>, found no test images"
-            )
+            raise DataError(f"{folder}: expected test/good and test/<defect> as in MVTec AD, found no test images")
         if dataset.root.name in found:
             raise DataError(f"two data sets are called {dataset.root.name!r}; rows would be taken for each other's")
         found[dataset.root.name] = dataset
@@ -263,10 +263,7 @@ def table(rows: Sequence[Row], markdown: bool = False) -> str:
         same = list(group)
         label = method if same[0]["recipe"] is None else f"{method}, {same[0]['recipe']}, {same[0]['epochs']} epochs"
         figures = [summarise([row[metric] for row in same]) for metric in METRICS]
-        times = [
-            summarise([row["train_s"] for row in same], 0, 1.0),
-            summarise([row["infer_ms"] for row in same], 0, 1.0),
-        ]
+        times = [summarise([row[name] for row in same], digits=0, scale=1.0) for name in ("train_s", "infer_ms")]
         lines.append([data, label, field, str(len(same)), *figures, *times])
     return format_table(["data", "method", "field", "seeds", *TITLES, "train s", "ms/image"], lines, markdown)
 
@@ -283,9 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in MVTec AD's layout")
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18")
-    parser.add_argument(
-        "--weights", help="file of its ImageNet weights (default: as `edge-inspect train` looks for them)"
-    )
+    parser.add_argument("--weights", help="file of its ImageNet weights (default: where `train` looks for them)")
     parser.add_argument("--recipe", choices=RECIPES, default="paper")
     parser.add_argument("--method", choices=("simplenet", "patchcore"), nargs="+", default=["simplenet", "patchcore"])
     parser.add_argument("--field", choices=("crop", "full"), nargs="+", default=["crop"])

@@ -31,7 +31,7 @@ def append_row(path: Path, row: Row) -> None:
     """Add one row; a kill at any moment leaves the file with it or without it, never half."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_text(json.dumps([*load_rows(path), row], indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def summarise(values: Sequence[float | None], digits: int = 1, scale: float = 100.0) -> str:
