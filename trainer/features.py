@@ -1,0 +1,99 @@
+"""Patch features of photographs, computed once: the backbone is frozen and nothing is augmented.
+
+The official code recomputes them at every step, which is most of its training time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from engines.backbones import IMAGENET_MEAN, IMAGENET_STD
+from engines.images import read_image
+from engines.preprocess import Preprocessing
+
+Progress = Callable[[int, int], None]
+
+BATCH = 8
+MEMORY_LIMIT = 4 << 30
+
+
+@dataclass(frozen=True)
+class Features:
+    """Patch features of N photographs.
+
+    `patches` float16 `(N, P, C)`, P = grid x grid patches row by row, C = levels 2 and 3 concatenated; in memory, or a
+    memory-mapped file where that would exceed the limit.
+    """
+
+    patches: NDArray[np.float16]
+    grid: int
+
+
+def extract(
+    backbone: nn.Module,
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    progress: Progress | None = None,
+    cache: NDArray[np.float16] | None = None,
+) -> Features:
+    """Compute the patch features of the photographs at `paths`, into `cache` where one is given (see `feature_store`).
+
+    `progress` is called with the number of photographs done and their total. Raises DataError for an unreadable file.
+    """
+    grid = preprocessing.input_size // 8
+    patches = cache
+    for start in range(0, len(paths), BATCH):
+        frames = np.stack([preprocessing(read_image(path)) for path in paths[start : start + BATCH]])
+        batch = patch_features(backbone, frames, device).to(torch.float16).cpu().numpy()
+        if patches is None:
+            patches = np.empty((len(paths), *batch.shape[1:]), np.float16)
+        patches[start : start + len(batch)] = batch
+        if progress:
+            progress(start + len(batch), len(paths))
+    if patches is None:
+        raise ValueError("expected at least one photograph")
+    return Features(patches, grid)
+
+
+@contextmanager
+def feature_store(
+    images: int, grid: int, channels: int, folder: Path, limit: int = MEMORY_LIMIT
+) -> Iterator[NDArray[np.float16]]:
+    """Room for the features of `images` photographs: memory up to `limit` bytes, else a temporary file in `folder`."""
+    shape = (images, grid * grid, channels)
+    if int(np.prod(shape)) * 2 <= limit:
+        yield np.empty(shape, np.float16)
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        yield np.memmap(file, np.float16, "w+", shape=shape)
+
+
+@torch.inference_mode()
+def patch_features(backbone: nn.Module, frames: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """Patch features float32 `(N, P, C)` of RGB uint8 frames `(N, S, S, 3)` (SimpleNet section 3.1).
+
+    Each level is averaged over its 3x3 neighbourhood (eq. 2), level 3 is resized bilinearly to level 2's grid, and both
+    are concatenated (eq. 3).
+    """
+    level2, level3 = backbone(normalise(frames, device))
+    level2, level3 = (functional.avg_pool2d(level, 3, 1, 1) for level in (level2, level3))
+    level3 = functional.interpolate(level3, level2.shape[-2:], mode="bilinear", align_corners=False)
+    return torch.cat([level2, level3], dim=1).flatten(2).transpose(1, 2).contiguous()
+
+
+def normalise(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """RGB uint8 `(N, S, S, 3)` to float32 `(N, 3, S, S)` with ImageNet's mean and deviation, as the graph does."""
+    x = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2).float().div_(255)
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (x - mean) / std

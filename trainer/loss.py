@@ -1,0 +1,96 @@
+"""The truncated L1 loss (SimpleNet eq. 8), computed only where it has a gradient.
+
+A patch whose normality is beyond the margin adds nothing to the loss's gradient, and soon those are nine of ten. What
+still couples them to the others is the BatchNorm's mean and variance, and both are functions of the features' mean and
+covariance alone: with m = adapted feature + noise / 2, the rows {q, q + e} have mean E[m] and covariance
+Cov(m) + E[e e'] / 4. So the BatchNorm folds into the linear layer before it, every patch is scored without a gradient,
+and only the active ones are scored again with it. The gradient is that of the plain network, not an approximation
+(`tests/trainer/test_loss.py`); a step takes about half the time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engines.head import LEAKY_SLOPE
+from trainer.simplenet import SimpleNet
+
+# Rows scored at a time without a gradient: their hidden activations stay within a core's cache.
+CHUNK = 1024
+# Active rows are filled up to a multiple of this with rows of weight zero. oneDNN compiles a matrix product anew for
+# every shape it has not met, which takes longer than the product itself.
+ROW_BUCKET = 256
+
+
+class Loss(NamedTuple):
+    """`value` is the loss; `surrogate` has its gradient, from the active share of the patches alone."""
+
+    surrogate: Tensor
+    value: Tensor
+    active_share: float
+
+
+def truncated_l1(network: SimpleNet, patches: Tensor, noise: Tensor, margin: float) -> Loss:
+    """Mean of max(0, margin - D(q)) + max(0, margin + D(q + noise)) over patches, q = adaptor(patches).
+
+    `patches` and `noise` are `(B, C)`. The BatchNorm uses the statistics of both halves together and updates its running
+    ones, as one forward pass in training mode over `cat([q, q + noise])` does.
+    """
+    true = network.adaptor(patches)
+    noise = noise.to(true.dtype)
+    fake = true + noise
+    weight, bias = _fold_norm(network, true, noise)
+    with torch.no_grad():
+        true_excess = margin - _normality(network, true, weight, bias)
+        fake_excess = margin + _normality(network, fake, weight, bias)
+        excess = torch.cat([true_excess, fake_excess])
+        value = excess.clamp_min(0).sum() / len(patches)
+        rows, slopes, active = _active_rows(excess, len(patches))
+    normality = _normality(network, torch.cat([true, fake]).index_select(0, rows), weight, bias)
+    return Loss((normality * slopes).sum() / len(patches), value, active / len(excess))
+
+
+def _active_rows(excess: Tensor, trues: int) -> tuple[Tensor, Tensor, int]:
+    """Rows whose loss has a gradient, filled up to a whole bucket; dLoss/dD of each (0 for the fill); their number."""
+    rows = (excess > 0).nonzero().squeeze(1)
+    fill = -len(rows) % ROW_BUCKET
+    slopes = torch.where(rows < trues, -1.0, 1.0).to(excess.dtype)
+    return functional.pad(rows, (0, fill)), functional.pad(slopes, (0, fill)), len(rows)
+
+
+def _fold_norm(network: SimpleNet, true: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Fold the BatchNorm, at this batch's statistics, into the linear layer before it."""
+    mean, covariance = _moments(true, noise)
+    weight, norm = network.hidden.weight, network.norm
+    shift = (weight * mean).sum(1)
+    variance = ((weight @ covariance) * weight).sum(1).float()
+    _update_running(network, shift + network.hidden.bias, variance, 2 * len(true))
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return weight * scale[:, None], norm.bias - shift * scale
+
+
+def _moments(true: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean `(C,)` and covariance `(C, C)` of the rows {q, q + e}."""
+    middle = torch.add(true, noise, alpha=0.5)
+    mean = middle.sum(0, dtype=torch.promote_types(true.dtype, torch.float32)) / len(true)
+    centred = middle - mean.to(true.dtype)
+    return mean, (centred.T @ centred + (noise.T @ noise) / 4) / len(true)
+
+
+@torch.no_grad()
+def _update_running(network: SimpleNet, mean: Tensor, variance: Tensor, rows: int) -> None:
+    norm = network.norm
+    if norm.running_mean is None or norm.running_var is None or norm.momentum is None:
+        raise ValueError("expected a BatchNorm with running statistics")
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+    norm.running_var.lerp_((variance * rows / (rows - 1)).to(norm.running_var.dtype), norm.momentum)
+
+
+def _normality(network: SimpleNet, adapted: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    chunks = adapted.split(CHUNK) if not torch.is_grad_enabled() else (adapted,)
+    hidden = (functional.leaky_relu(functional.linear(chunk, weight, bias), LEAKY_SLOPE) for chunk in chunks)
+    return torch.cat([network.out(part).squeeze(1) for part in hidden]).to(bias.dtype)

@@ -1,0 +1,182 @@
+"""Training the head on cached features: seeded, resumable, last epoch, never a look at test data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.errors import UsageError
+from trainer.features import Features
+from trainer.loss import truncated_l1
+from trainer.recipe import Recipe
+from trainer.simplenet import SimpleNet
+
+CHECKPOINT_EVERY_S = 10.0
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """Mean loss of one finished epoch (1-based), and the share of patches that were still within the margin."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    active_share: float
+
+
+@dataclass
+class Run:
+    """Everything that a training run changes from step to step, and so all that a checkpoint holds."""
+
+    network: SimpleNet
+    optimisers: tuple[torch.optim.Optimizer, ...]
+    generator: torch.Generator
+    epoch: int = 0
+
+    @classmethod
+    def fresh(cls, channels: int, recipe: Recipe, seed: int, device: torch.device) -> Run:
+        """Seeded weights, two Adams (section 4.3) and the stream that shuffles and draws noise."""
+        generator = torch.Generator().manual_seed(seed)
+        network = SimpleNet(channels, recipe.hidden, generator).to(device).train()
+        rates = (
+            (list(network.adaptor.parameters()), recipe.adaptor_rate),
+            (network.discriminator_parameters(), recipe.discriminator_rate),
+        )
+        optimisers = tuple(torch.optim.Adam(p, lr, weight_decay=recipe.weight_decay, fused=True) for p, lr in rates)
+        return cls(network, optimisers, generator)
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and numbers only, so that `torch.load(weights_only=True)` reads it back."""
+        return {
+            "network": self.network.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self.network.load_state_dict(state["network"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.generator.set_state(state["generator"])
+        self.epoch = state["epoch"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that a stopped training resumes from, tied to the settings by `key` (any text that names them all)."""
+
+    path: Path
+    key: str
+
+    def save(self, run: Run) -> None:
+        """Write atomically: a kill leaves the previous checkpoint."""
+        temporary = self.path.with_suffix(".tmp")
+        torch.save({"key": self.key, **run.state()}, temporary)
+        os.replace(temporary, self.path)
+
+    def load_into(self, run: Run) -> None:
+        """Resume `run` where the file exists. Raises UsageError where it belongs to other settings or is damaged."""
+        if not self.path.exists():
+            return
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if state["key"] != self.key:
+                raise UsageError(
+                    f"{self.path} was written with other photographs or settings; repeat them, or train without --resume"
+                )
+            run.restore(state)
+        except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            raise UsageError(f"{self.path} cannot be resumed from ({error}); train without --resume") from None
+
+
+def train_head(
+    features: Features,
+    recipe: Recipe,
+    seed: int = 0,
+    device: torch.device | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> SimpleNet:
+    """Train adaptor and discriminator on patch features for the recipe's epochs; returns the last epoch in eval mode.
+
+    The same seed on the same machine with the same number of threads gives the same bits, resumed from `checkpoint` or
+    not.
+    """
+    device = device or torch.device("cpu")
+    run = Run.fresh(features.patches.shape[2], recipe, seed, device)
+    if checkpoint:
+        checkpoint.load_into(run)
+    saved = time.monotonic()
+    while run.epoch < recipe.epochs:
+        report = _epoch(run, features, recipe, device)
+        if checkpoint and time.monotonic() - saved > CHECKPOINT_EVERY_S:
+            checkpoint.save(run)
+            saved = time.monotonic()
+        if on_epoch:
+            on_epoch(report)
+    return run.network.eval()
+
+
+def _epoch(run: Run, features: Features, recipe: Recipe, device: torch.device) -> EpochReport:
+    order = torch.randperm(len(features.patches), generator=run.generator).numpy()
+    losses, shares = [], []
+    for start in range(0, len(order), recipe.batch_images):
+        patches = load_batch(features, order[start : start + recipe.batch_images], device)
+        noise = torch.randn(patches.shape, generator=run.generator) * recipe.noise_sigma
+        value, share = _step(run, patches, noise.to(patches), recipe.margin)
+        losses.append(value)
+        shares.append(share)
+    run.epoch += 1
+    return EpochReport(run.epoch, recipe.epochs, torch.stack(losses).mean().item(), float(np.mean(shares)))
+
+
+def load_batch(features: Features, images: np.ndarray, device: torch.device) -> Tensor:
+    """Patches `(B, C)` of the photographs at `images` in the dtype that the head trains in."""
+    rows = torch.from_numpy(features.patches[np.sort(images)]).flatten(0, 1)
+    return rows.to(device, training_dtype(device))
+
+
+def _step(run: Run, patches: Tensor, noise: Tensor, margin: float) -> tuple[Tensor, float]:
+    with autocast(patches.device):
+        loss = truncated_l1(run.network, patches, noise, margin)
+    for optimiser in run.optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    loss.surrogate.backward()
+    for optimiser in run.optimisers:
+        optimiser.step()
+    return loss.value.detach(), loss.active_share
+
+
+def training_dtype(device: torch.device) -> torch.dtype:
+    """Bfloat16 where matrix products in it are native (AMX or AVX-512 on a CPU, Ampere and newer), else float32.
+
+    On a CPU without either, bfloat16 is emulated and several times slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Autocast to `training_dtype`, or nothing where that is float32."""
+    dtype = training_dtype(device)
+    return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
+
+
+def settings_key(recipe: Recipe, seed: int, dataset_digest: str, weights_sha256: str, field: str) -> str:
+    """One line that names everything which decides a run's result, for `Checkpoint`."""
+    settings = " ".join(f"{name}={value}" for name, value in dataclasses.asdict(recipe).items())
+    return f"{settings} seed={seed} data={dataset_digest} weights={weights_sha256} field={field}"
