@@ -10,7 +10,6 @@ from engines.cli import Command
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="station file in TOML")
-    parser.add_argument("--verbose", action="store_true", help="say more on stderr")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -18,10 +17,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from edge.config import load_config
 
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     config = load_config(options.config)
     # After the check of the station file: it takes milliseconds, the engine's library much longer.
     from edge.daemon import run_station
@@ -54,11 +50,11 @@ def _configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from edge.doctor import examine, report
+    from edge.doctor import can_inspect, examine, report
 
     findings = examine()
     print(report(findings, as_json=options.json))
-    return 0 if any(finding.kind == "engine" and finding.good for finding in findings) else 1
+    return 0 if can_inspect(findings) else 1
 
 
 run = Command(

@@ -83,7 +83,6 @@ class Publisher(Job):
     def step(self, stopping: threading.Event) -> bool:
         """Send what is due. False after the last word."""
         self._notice_subscribers()
-        self._beat_when_due()
         try:
             if self._unsent is None:
                 self._unsent = self._judgements.get(min(_PATIENCE_S, max(self._due - time.monotonic(), 0.0)))
@@ -91,6 +90,8 @@ class Publisher(Job):
             self._health.enter(State.STOPPED, self._health.condition.reason)
             self._beat()
             return False
+        # Before the verdict: nobody should read a verdict of a station that has not said it runs.
+        self._beat_when_due()
         if self._unsent is not None:
             self._send_verdict(self._unsent)
             self._unsent = None

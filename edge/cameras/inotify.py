@@ -95,20 +95,18 @@ _REMOTE = frozenset(
 
 def reports_all_writes(folder: Path) -> tuple[bool, str]:
     """Whether inotify sees everything written to `folder`, and the kind of its file system."""
-    kind = _file_system(folder.resolve())
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    kind = file_system_of(folder.resolve(), mounts)
     return kind not in _REMOTE and not kind.startswith("fuse"), kind
 
 
-def _file_system(folder: Path) -> str:
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return "unknown"
-    best, kind = -1, "unknown"
-    for line in lines:
+def file_system_of(folder: Path, mounts: str) -> str:
+    """Kind of the file system that an absolute `folder` lies on; `mounts` is in the form of /proc/self/mountinfo."""
+    depth, kind = -1, "unknown"
+    for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         mount = Path(before.split(" ")[4].replace("\\040", " "))
-        # Later lines are mounted over earlier ones, hence `>=`.
-        if (mount == folder or mount in folder.parents) and len(mount.parts) >= best:
-            best, kind = len(mount.parts), after.split(" ")[0]
+        # A later line is mounted over an earlier one at the same place, hence `>=`.
+        if (mount == folder or mount in folder.parents) and len(mount.parts) >= depth:
+            depth, kind = len(mount.parts), after.split(" ")[0]
     return kind

@@ -1,0 +1,161 @@
+"""`edge-inspect doctor`: what this machine can run, and what is missing with the way to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from engines import __version__
+
+_ENOUGH_DISK_GIB = 1.0
+# Flags of /proc/cpuinfo (x86 `flags`, Arm `Features`) that mean a precision is computed natively.
+_NATIVE = {
+    "bf16": {"amx_bf16", "avx512_bf16", "bf16"},
+    "f16": {"amx_fp16", "avx512_fp16", "asimdhp"},
+    "int8": {"amx_int8", "avx512_vnni", "avx_vnni", "asimddp", "i8mm"},
+}
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at. `good` is None where it is neither needed nor missed; `remedy` is what to do."""
+
+    kind: str
+    good: bool | None
+    text: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything. A check that itself fails is a finding, too: broken libraries are what a doctor is for."""
+    checks = (_system, _processor, _memory, _disk, _engines, _training, _opencv, _cameras, _zeromq, _gpu)
+    return [finding for check in checks for finding in _guarded(check)]
+
+
+def can_inspect(findings: list[Finding]) -> bool:
+    """Whether at least one engine runs here."""
+    return any(finding.kind == "engine" and finding.good for finding in findings)
+
+
+def report(findings: list[Finding], as_json: bool) -> str:
+    """The findings as one line each, or as a JSON array."""
+    if as_json:
+        return msgspec.json.format(msgspec.json.encode(findings), indent=2).decode()
+    marks = {True: "ok", False: "MISSING", None: "-"}
+    return "\n".join(
+        f"{marks[finding.good]:<8}{finding.kind:<10}{finding.text}" + (f"; {finding.remedy}" if finding.remedy else "")
+        for finding in findings
+    )
+
+
+def _guarded(check: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return check()
+    except Exception as error:
+        kind = check.__name__.strip("_")
+        text = f"cannot be examined: {type(error).__name__}: {error}"
+        return [Finding(kind=kind, good=False, text=text, remedy="install edge-inspect again")]
+
+
+def _system() -> list[Finding]:
+    text = f"edge-inspect {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return [Finding(kind="system", good=True, text=text)]
+
+
+def _processor() -> list[Finding]:
+    model, flags = platform.machine(), set[str]()
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            model = value.strip()
+        elif key.strip() in ("flags", "Features"):
+            flags = set(value.split())
+    native = [name for name, any_of in _NATIVE.items() if flags & any_of]
+    cores = len(os.sched_getaffinity(0))
+    text = f"{model}, {cores} core(s) for this process, native besides f32: {', '.join(native) or 'nothing'}"
+    return [Finding(kind="cpu", good=True, text=text)]
+
+
+def _memory() -> list[Finding]:
+    values = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(values[key].split()[0]) / 2**20 for key in ("MemTotal", "MemAvailable"))
+    return [Finding(kind="memory", good=None, text=f"{free:.1f} of {total:.1f} GiB available")]
+
+
+def _disk() -> list[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    good = free >= _ENOUGH_DISK_GIB
+    remedy = "" if good else f"free some: a bundle's rewrite needs up to {_ENOUGH_DISK_GIB:g} GiB"
+    return [Finding(kind="disk", good=good, text=f"{free:.1f} GiB free here", remedy=remedy)]
+
+
+def _engines() -> list[Finding]:
+    from engines.registry import available_backends
+
+    findings = []
+    for status in available_backends():
+        if status.probe is None:
+            findings.append(Finding(kind="engine", good=False, text=status.problem))
+            continue
+        versions = ", ".join(f"{name} {version}" for name, version in status.probe.versions.items())
+        precisions = ", ".join(status.probe.precisions)
+        text = f"{versions}: {precisions}; auto takes {status.probe.preferred} ({status.probe.reason})"
+        findings.append(Finding(kind="engine", good=True, text=text))
+    return findings
+
+
+def _training() -> list[Finding]:
+    missing = [name for name in ("torch", "onnx", "safetensors", "sklearn", "scipy") if find_spec(name) is None]
+    if not missing:
+        return [Finding(kind="training", good=True, text="this machine can train")]
+    text = f"not installed: {', '.join(missing)} (only needed to train)"
+    return [Finding(kind="training", good=None, text=text, remedy="pip install 'edge-inspect[train]'")]
+
+
+def _opencv() -> list[Finding]:
+    import cv2
+
+    wanted = {"FFmpeg": cv2.CAP_FFMPEG, "GStreamer": cv2.CAP_GSTREAMER, "Video4Linux": cv2.CAP_V4L2}
+    present = [name for name, number in wanted.items() if cv2.videoio_registry.hasBackend(number)]
+    absent = [name for name in wanted if name not in present]
+    text = f"OpenCV {cv2.__version__} with {', '.join(present) or 'no video'}" + (
+        f", without {', '.join(absent)}" if absent else ""
+    )
+    good = "FFmpeg" in present
+    return [Finding(kind="opencv", good=good, text=text, remedy="" if good else "pip install opencv-python-headless")]
+
+
+def _cameras() -> list[Finding]:
+    devices = sorted(Path("/dev").glob("video[0-9]*"))
+    if not devices:
+        return [Finding(kind="camera", good=None, text="no /dev/video*; folders and video files need none")]
+    return [_camera(device) for device in devices]
+
+
+def _camera(device: Path) -> Finding:
+    label = Path("/sys/class/video4linux") / device.name / "name"
+    name = label.read_text(errors="replace").strip() if label.exists() else "unnamed"
+    readable = os.access(device, os.R_OK | os.W_OK)
+    remedy = "" if readable else "add this user to the group `video`"
+    return Finding(kind="camera", good=readable, text=f"{device} ({name})", remedy=remedy)
+
+
+def _zeromq() -> list[Finding]:
+    import zmq
+
+    curve = "with" if zmq.has("curve") else "without"
+    text = f"ZeroMQ {zmq.zmq_version()} (pyzmq {zmq.pyzmq_version()}), {curve} CURVE"
+    return [Finding(kind="zeromq", good=True, text=text)]
+
+
+def _gpu() -> list[Finding]:
+    jetson, driver = Path("/etc/nv_tegra_release"), Path("/proc/driver/nvidia/version")
+    for source in (jetson, driver):
+        if source.exists():
+            return [Finding(kind="gpu", good=True, text=source.read_text(errors="replace").splitlines()[0].strip())]
+    return [Finding(kind="gpu", good=None, text="no NVIDIA GPU or driver found; the CPU engines need none")]

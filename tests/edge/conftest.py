@@ -1,0 +1,146 @@
+"""Real daemons for the tests: a process, a folder of photographs, a socket on loopback."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edge.client import Event, Gap, Received, Subscriber
+from edge.verdict import Heartbeat, Verdict
+from engines.bundle import Bundle
+
+CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
+PATIENCE_S = 60.0
+
+
+class Daemon:
+    """`edge-inspect run` on a station file in `folder`."""
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self._stderr = folder / "stderr.txt"
+        station_file = folder / "station.toml"
+        station_file.write_text(settings)
+        with self._stderr.open("wb") as log:
+            self.process = subprocess.Popen([*CLI, "run", "--config", str(station_file)], stderr=log)
+
+    def wait(self) -> int:
+        """Wait for the end of the process, and return its exit code."""
+        return self.process.wait(PATIENCE_S)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end, and return the exit code."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    @property
+    def errors(self) -> list[str]:
+        """Lines it has written to stderr so far."""
+        return self._stderr.read_text().splitlines()
+
+    def kill(self) -> None:
+        """Make sure that nothing is left behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class Heard:
+    """What a subscriber has received so far."""
+
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts, in the order they came."""
+        return [e.message for e in self.events if isinstance(e, Received) and isinstance(e.message, Verdict)]
+
+    @property
+    def heartbeats(self) -> list[Heartbeat]:
+        """The heartbeats, in the order they came."""
+        return [e.message for e in self.events if isinstance(e, Received) and isinstance(e.message, Heartbeat)]
+
+    @property
+    def gaps(self) -> list[Gap]:
+        """The gaps that were noticed."""
+        return [e for e in self.events if isinstance(e, Gap)]
+
+    @property
+    def states(self) -> list[str]:
+        """The states of the station, each change once."""
+        states = [beat.state.value for beat in self.heartbeats]
+        return [state for i, state in enumerate(states) if i == 0 or state != states[i - 1]]
+
+
+class Listener:
+    """A subscriber that collects everything."""
+
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.heard = Heard()
+        self._subscriber = subscriber
+
+    def until(self, enough: Callable[[Heard], object]) -> Heard:
+        """Listen until there is enough; fail the test where that does not come."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not enough(self.heard):
+            if time.monotonic() > deadline:
+                pytest.fail(f"not heard within {PATIENCE_S:g} s; the last events: {self.heard.events[-3:]}")
+            event = self._subscriber.receive(0.2)
+            if event is not None:
+                self.heard.events.append(event)
+        return self.heard
+
+
+StartDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture
+def cli() -> tuple[str, ...]:
+    """The command line that runs `edge-inspect` with this interpreter."""
+    return CLI
+
+
+@pytest.fixture
+def endpoint() -> str:
+    """An address on loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def listener(endpoint: str) -> Iterator[Listener]:
+    """A subscriber to `endpoint` that collects everything."""
+    with Subscriber(endpoint) as subscriber:
+        yield Listener(subscriber)
+
+
+@pytest.fixture
+def start_daemon(tmp_path: Path, endpoint: str, calibrated_bundle: Bundle) -> Iterator[StartDaemon]:
+    """`start_daemon(camera, more="", bundle=...)`: a daemon with that `[camera]` table, publishing on `endpoint`.
+
+    It takes no part before somebody has subscribed.
+    """
+    started: list[Daemon] = []
+
+    def start(camera: str, more: str = "", bundle: Path = calibrated_bundle.path) -> Daemon:
+        settings = (
+            f'station = "cell-7"\nbundle = "{bundle}"\n[camera]\n{camera}\n{more}\n'
+            f'[publish]\nbind = "{endpoint}"\nheartbeat_s = 0.2\nwait_for_subscriber_s = 20\n'
+        )
+        folder = tmp_path / f"daemon-{len(started)}"
+        folder.mkdir()
+        started.append(Daemon(folder, settings))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.kill()

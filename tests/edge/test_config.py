@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edge.config import FolderCamera, OpenCVCamera, StationConfig, VideoCamera, load_config, parse_config
+from engines.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "docs" / "station.example.toml"
+LEAST: dict[str, Any] = {"station": "line-1", "bundle": "b", "camera": {"kind": "folder", "path": "in"}}
+
+
+def parse(changes: dict[str, Any]) -> StationConfig:
+    return parse_config({**LEAST, **changes}, Path("/plant"), "station.toml")
+
+
+@pytest.mark.parametrize(
+    ("camera", "expected"),
+    [
+        ({"kind": "folder", "path": "in"}, FolderCamera(path=Path("/plant/in"))),
+        ({"kind": "folder", "path": "/data/in"}, FolderCamera(path=Path("/data/in"))),
+        ({"kind": "video", "path": "a.avi", "pace": "realtime"}, VideoCamera(path=Path("/plant/a.avi"), pace="realtime")),
+        ({"kind": "opencv", "device": 0}, OpenCVCamera(device=0)),
+        ({"kind": "opencv", "device": "/dev/video2", "fps": 30}, OpenCVCamera(device="/dev/video2", fps=30.0)),
+    ],
+)
+def test_each_kind_of_camera_has_its_own_table(camera: dict[str, Any], expected: object) -> None:
+    assert parse({"camera": camera}).camera == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"statoin": "x"}, "unknown key `statoin`; did you mean `station`?"),
+        ({"zzz": 1}, "unknown key `zzz`; known here: station, bundle, camera, engine, publish, pipeline"),
+        ({"camera": {"kind": "folder", "pth": "in"}}, "unknown key `camera.pth`; did you mean `path`?"),
+        ({"camera": {"kind": "video", "path": "a", "settle_s": 1}}, "unknown key `camera.settle_s`"),
+        ({"publish": {"heartbeat": 1}}, "unknown key `publish.heartbeat`; did you mean `heartbeat_s`?"),
+        ({"camera": {"kind": "foldr", "path": "in"}}, "`camera.kind`: invalid value 'foldr'; choose from folder, video"),
+        ({"camera": {"path": "in"}}, "`camera`: the table lacks the key `kind`"),
+        ({"camera": {"kind": "folder"}}, "`camera`: the table lacks the key `path`"),
+        ({"camera": "folder"}, "`camera`: expected `table`, got `str`"),
+        ({"engine": {"backend": "openvno"}}, "invalid enum value 'openvno'; choose from auto, openvino, onnxruntime"),
+        ({"pipeline": {"frames": "4"}}, "`pipeline.frames`: expected `int`, got `str`"),
+        ({"pipeline": {"frames": 0}}, "`pipeline.frames`: expected `int` >= 1"),
+        ({"publish": {"heartbeat_s": 0}}, "`publish.heartbeat_s`: expected `float` > 0.0"),
+        ({"publish": {"bind": "localhost:5555"}}, "`publish.bind`: expected `str` matching regex"),
+        ({"bundle": 3}, "`bundle`: expected `str`, got `int`"),
+        ({"station": "line 1/a"}, "`station`: expected `str` matching regex"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(changes)
+    assert str(caught.value).startswith("station.toml: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'station = "a', "not valid TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'station = "a"', "the table lacks the key `bundle`"),
+    ],
+)
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "station.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml, which cannot be read: No such file"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_the_example_shows_the_defaults() -> None:
+    example = load_config(EXAMPLE)
+    camera = FolderCamera(path=EXAMPLE.parent / "incoming")
+    assert example == StationConfig(station="line-1", bundle=EXAMPLE.parent / "bundles" / "flange", camera=camera)
+
+
+def test_the_example_names_every_key_of_its_tables() -> None:
+    text = EXAMPLE.read_text()
+    config = load_config(EXAMPLE)
+    for table in (config.camera, config.engine, config.publish, config.pipeline):
+        for key in msgspec.structs.asdict(table):
+            assert f"\n{key} = " in text
