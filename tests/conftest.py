@@ -21,6 +21,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 Frame = NDArray[np.uint8]
 RenderPart = Callable[..., Frame]
+MakeBundle = Callable[[Path, str, Sequence[Path], Preprocessing], Bundle]
 
 
 @pytest.fixture(scope="session")
@@ -54,38 +55,23 @@ def part_photos(tmp_path_factory: pytest.TempPathFactory, render_part: RenderPar
 
 
 @pytest.fixture(scope="session")
-def uncalibrated_bundle(tmp_path_factory: pytest.TempPathFactory, part_photos: Path) -> Bundle:
-    """A real small bundle that tells a scratch from good parts, trained on train/good of `part_photos`.
+def make_bundle() -> MakeBundle:
+    """`make_bundle(path, weights, photos, preprocessing)`: a real, uncalibrated ResNet-18 bundle with a fitted head.
 
-    ResNet-18 with seeded random weights and a fitted head, input 128 pixels. Do not change it: see `bundle_copy`.
+    `weights` as `find_weights` of the trainer takes them; `photos` are what the head is fitted to.
     """
-    from engines.backbones import BACKBONES
-    from engines.bundle import SCHEMA, write_bundle
-    from engines.export import build_model
-    from trainer.weights import find_weights
+    return _make_bundle
 
-    preprocessing = Preprocessing(field="full", resize=128)
+
+@pytest.fixture(scope="session")
+def uncalibrated_bundle(tmp_path_factory: pytest.TempPathFactory, part_photos: Path) -> Bundle:
+    """A small bundle that tells a scratch from good parts, fitted to train/good of `part_photos`, input 128 pixels.
+
+    Its backbone is random, with a seed. Do not change it: see `bundle_copy`.
+    """
     photos = sorted((part_photos / "train" / "good").iterdir())
-    weights = find_weights("resnet18", "random", seed=0)
-    head = _fitted_head(weights.arrays, photos, preprocessing)
-    model = build_model(BACKBONES["resnet18"], weights.arrays, head, preprocessing.input_size)
-    info = BundleInfo(
-        schema=SCHEMA,
-        product="flange",
-        preprocessing=preprocessing,
-        backbone=BackboneInfo("resnet18", weights.sha256, weights.source),
-        provenance=Provenance(
-            dataset_digest="0" * 64,
-            images=len(photos),
-            held_back=(),
-            seed=0,
-            recipe={"name": "test"},
-            versions={},
-            created="2026-01-01T00:00:00Z",
-            trained_on=tuple(fingerprint(photo.read_bytes()) for photo in photos),
-        ),
-    )
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "flange", info, model.SerializeToString(), head)
+    path = tmp_path_factory.mktemp("bundles") / "flange"
+    return _make_bundle(path, "random", photos, Preprocessing(field="full", resize=128))
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +94,34 @@ def calibrated_bundle(
 def bundle_copy(tmp_path: Path) -> Callable[[Bundle], Bundle]:
     """`bundle_copy(bundle)`: a copy that the test may change."""
     return lambda bundle: _copied(bundle, tmp_path / "bundle")
+
+
+def _make_bundle(path: Path, weights: str, photos: Sequence[Path], preprocessing: Preprocessing) -> Bundle:
+    from engines.backbones import BACKBONES
+    from engines.bundle import SCHEMA, write_bundle
+    from engines.export import build_model
+    from trainer.weights import find_weights
+
+    backbone = find_weights("resnet18", weights, seed=0)
+    head = _fitted_head(backbone.arrays, photos, preprocessing)
+    model = build_model(BACKBONES["resnet18"], backbone.arrays, head, preprocessing.input_size)
+    info = BundleInfo(
+        schema=SCHEMA,
+        product="flange",
+        preprocessing=preprocessing,
+        backbone=BackboneInfo("resnet18", backbone.sha256, backbone.source),
+        provenance=Provenance(
+            dataset_digest="0" * 64,
+            images=len(photos),
+            held_back=(),
+            seed=0,
+            recipe={"name": "fitted"},
+            versions={},
+            created="2026-01-01T00:00:00Z",
+            trained_on=tuple(fingerprint(photo.read_bytes()) for photo in photos),
+        ),
+    )
+    return write_bundle(path, info, model.SerializeToString(), head)
 
 
 def _copied(bundle: Bundle, path: Path) -> Bundle:

@@ -1,0 +1,57 @@
+"""Fixtures of the calibration's tests: frames, and engines that are really there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from calibration.procedure import available_engines
+from engines.bundle import Bundle, update_bundle
+from engines.engine import Engine
+from engines.images import list_images, read_image
+from engines.registry import open_engine
+
+OpenNamed = Callable[..., Engine]
+Nudge = Callable[[Bundle, float], Bundle]
+
+
+@pytest.fixture(scope="session")
+def good_frames(part_photos: Path, uncalibrated_bundle: Bundle) -> NDArray[np.uint8]:
+    """The 24 parts of test/good as the network sees them."""
+    preprocessing = uncalibrated_bundle.info.preprocessing
+    return np.stack([preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "good")])
+
+
+@pytest.fixture
+def open_named() -> Iterator[OpenNamed]:
+    """`open_named(bundle, backend, precision)`: a real engine, closed after the test; skips where there is none."""
+    with ExitStack() as stack:
+
+        def open_one(bundle: Bundle, backend: str, precision: str) -> Engine:
+            if (backend, precision) not in available_engines():
+                pytest.skip(f"this machine has no {backend} {precision}")
+            return stack.enter_context(open_engine(bundle, backend, precision))
+
+        yield open_one
+
+
+@pytest.fixture
+def nudge() -> Nudge:
+    """`nudge(bundle, factor)`: the bundle with one single weight of its network, the head's first, multiplied."""
+
+    def nudged(bundle: Bundle, factor: float) -> Bundle:
+        model = onnx.load_from_string(bundle.read_model())
+        tensor = next(item for item in model.graph.initializer if item.name == "head.patches.weight")
+        weights = numpy_helper.to_array(tensor).copy()
+        weights.flat[0] *= factor
+        tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
+        return update_bundle(bundle, bundle.info, model=model.SerializeToString())
+
+    return nudged
