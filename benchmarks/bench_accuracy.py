@@ -14,6 +14,7 @@ import itertools
 import math
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -139,12 +140,18 @@ def _workers(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes with an equal share of the cores each: two trainings of one thread outrun one of two threads."""
     threads = max(1, len(os.sched_getaffinity(0)) // jobs)
     pool = ProcessPoolExecutor(
-        jobs, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+        jobs, multiprocessing.get_context("spawn"), initializer=_prepare_worker, initargs=(threads,)
     )
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _prepare_worker(threads: int) -> None:
+    torch.set_num_threads(threads)
+    # Ctrl-C reaches every process of the terminal: workers end at once and in silence, the parent reports.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _cache_features(

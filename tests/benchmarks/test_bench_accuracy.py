@@ -1,0 +1,84 @@
+"""The accuracy benchmark end to end on rendered parts with a random backbone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.bench_accuracy import main, table
+from engines.images import read_image
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory: pytest.TempPathFactory, part_photos: Path) -> Path:
+    """6 parts to train on, 4 good and 3 scratched ones to test with, a mask for two of the scratches."""
+    root = tmp_path_factory.mktemp("sets") / "flange"
+    for folder, count in (("train/good", 6), ("test/good", 4), ("test/scratch", 3)):
+        (root / folder).mkdir(parents=True)
+        for path in sorted((part_photos / folder).iterdir())[:count]:
+            shutil.copy(path, root / folder)
+    masks = root / "ground_truth" / "scratch"
+    masks.mkdir(parents=True)
+    for path in sorted((root / "test" / "scratch").iterdir())[:2]:
+        mask = np.where(read_image(path).min(axis=2) > 220, 255, 0).astype(np.uint8)
+        cv2.imwrite(str(masks / f"{path.stem}_mask.png"), mask)
+    return root
+
+
+def arguments(data: Path, rows: Path, seeds: int) -> list[str]:
+    options = "--backbone resnet18 --weights random --epochs 2 --field full --method simplenet patchcore --jobs 2"
+    return ["--data", str(data), *options.split(), "--seeds", str(seeds), "--json", str(rows)]
+
+
+def test_rows_table_and_resumption(small_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.json"
+    assert main(arguments(small_set, rows, seeds=1)) == 0
+    first = json.loads(rows.read_text())
+    assert sorted((row["method"], row["seed"], row["epochs"]) for row in first) == [
+        ("patchcore", 0, None),
+        ("simplenet", 0, 2),
+    ]
+    for row in first:
+        assert (row["n_good"], row["n_defect"], row["n_empty_masks"]) == (4, 3, 1)
+        assert 0 <= row["image_auroc"] <= 1
+        assert 0 <= row["aupro"] <= 1
+        assert row["train_s"] >= 0
+        assert row["infer_ms"] > 0
+        assert row["machine"]["cores"] >= 1
+        assert str(small_set.parent) not in json.dumps(row)
+    bank = next(row for row in first if row["method"] == "patchcore")
+    assert bank["image_auroc"] == 1.0  # a scratch across the face is no hard case
+
+    assert main([*arguments(small_set, rows, seeds=2), "--markdown"]) == 0
+    second = json.loads(rows.read_text())
+    assert second[:2] == first
+    assert sorted(row["seed"] for row in second[2:]) == [1, 1]
+    printed = capsys.readouterr().out
+    assert "| flange | simplenet, paper, 2 epochs | full  | 2 " in printed
+
+    assert main(arguments(small_set, rows, seeds=1)) == 0
+    assert json.loads(rows.read_text()) == second
+    assert "| 2 " not in capsys.readouterr().out
+
+
+def test_table_shows_missing_pixel_figures_as_a_dash() -> None:
+    row = dict.fromkeys(("image_auroc", "image_ap", "image_f1_max", "escape_at_1pct_fr", "train_s", "infer_ms"), 0.5)
+    row |= dict.fromkeys(("pixel_auroc", "pixel_ap", "aupro"))  # type: ignore[arg-type]
+    named = {"data": "casting", "method": "patchcore", "field": "crop", "recipe": None, "epochs": None, **row}
+    assert table([named]).splitlines()[1].split()[3:10] == ["1", "50.0", "50.0", "50.0", "-", "-", "-"]
+
+
+def test_folder_without_test_images_is_refused(part_photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = part_photos / "train" / "good"
+    assert main(["--data", str(plain), "--weights", "random"]) == 2
+    assert "found no test images" in capsys.readouterr().err
+
+
+def test_two_sets_of_one_name_are_refused(small_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(small_set), str(small_set), "--weights", "random"]) == 2
+    assert "'flange'" in capsys.readouterr().err
