@@ -14,8 +14,9 @@ from engines.errors import DataError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
-# Ends of complete files. OpenCV fills the missing rest of a truncated JPEG with grey and only warns on stderr.
-_ENDINGS = {b"\xff\xd8": b"\xff\xd9", b"\x89P": b"IEND\xaeB`\x82"}
+_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+_START_OF_SCAN = 0xDA
+_PNG, _PNG_END = b"\x89PNG", b"IEND\xaeB`\x82"
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -52,9 +53,7 @@ def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
     """Decode the bytes of one image file, as `read_image` does; `name` is for the message."""
     if not data:
         raise DataError(f"{name}: the file is empty")
-    ending = _ENDINGS.get(data[:2])
-    # Cameras pad JPEGs with zeros and some writers append metadata, so the mark may lie before the very end.
-    if ending is not None and ending not in data[-65536:]:
+    if not _is_complete(data):
         raise DataError(f"{name}: the image is truncated (its end mark is missing); copy it again")
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -81,6 +80,24 @@ def check_images(paths: Iterable[Path]) -> None:
     if problems:
         lines = "\n  ".join(problems)
         raise DataError(f"{len(problems)} image file(s) cannot be used; repair or remove them:\n  {lines}")
+
+
+def _is_complete(data: bytes) -> bool:
+    """OpenCV fills the missing rest of a truncated JPEG with grey and only warns on stderr, so the end mark decides.
+
+    Cameras and editors append zeros, metadata or films: the mark need not be at the end.
+    """
+    if data.startswith(_JPEG):
+        return _JPEG_END in data[_first_scan(data) :]
+    return not data.startswith(_PNG) or _PNG_END in data
+
+
+def _first_scan(data: bytes) -> int:
+    """Where a JPEG's pixels begin. The segments before it may hold a thumbnail, which has an end mark of its own."""
+    position = len(_JPEG_END)
+    while position + 4 <= len(data) and data[position + 1] != _START_OF_SCAN:
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return position
 
 
 def _eight_bit(image: NDArray[np.generic], name: str) -> NDArray[np.uint8]:

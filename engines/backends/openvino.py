@@ -55,7 +55,7 @@ def probe() -> Probe:
         name for name, flag in (("bf16", "BF16"), ("f16", "FP16"), ("f32", "FP32")) if flag in capabilities
     )
     device = core.get_property(_DEVICE, "FULL_DEVICE_NAME").strip()
-    return Probe(device, {"openvino": openvino.__version__.partition("-")[0]}, precisions, preferred, reason)
+    return Probe(device, {NAME: _version()}, precisions, preferred, reason)
 
 
 def open_engine(bundle: Bundle, precision: str, reason: str) -> Engine:
@@ -89,7 +89,7 @@ class OpenVinoEngine(Engine):
             request.infer()
             return _collect(request)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed on {len(frames)} frame(s): {error}") from error
+            raise EngineError(f"OpenVINO failed on {len(frames)} frame(s): {_brief(error)}") from error
 
     def close(self) -> None:
         self._requests.clear()
@@ -115,12 +115,21 @@ class OpenVinoEngine(Engine):
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot compile the bundle's network in {precision}: {error}; "
+                f"OpenVINO {_version()} cannot compile the bundle's network in {precision}: {_brief(error)}; "
                 "choose --engine onnxruntime, or update it with: pip install -U openvino"
             ) from error
         if used != precision:
             raise EngineError(f"asked OpenVINO for {precision}, but this CPU runs {used}; choose --precision f32")
         return compiled.create_infer_request()
+
+
+def _version() -> str:
+    return str(openvino.__version__).partition("-")[0]
+
+
+def _brief(error: RuntimeError) -> str:
+    """Its messages begin with lines that say where in its own source they were raised."""
+    return " ".join(line for line in str(error).splitlines() if line and not line.startswith("Exception from"))
 
 
 def _collect(request: Any) -> Inspection:

@@ -1,0 +1,121 @@
+"""What every backend owes its callers, whichever library computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle, update_bundle
+from engines.engine import Engine
+from engines.errors import EngineError
+from engines.registry import BACKENDS, open_engine
+
+Frames = NDArray[np.uint8]
+
+
+def test_outputs_have_the_contracts_shapes(engine: Engine, frames: Frames) -> None:
+    found = engine.infer(frames)
+    assert {found.scores.dtype, found.maps.dtype, found.embeddings.dtype} == {np.dtype(np.float32)}
+    assert found.scores.shape == (5,)
+    assert found.maps.shape == (5, engine.input_size, engine.input_size)
+    assert found.embeddings.shape == (5, 384)
+
+
+def test_results_outlive_the_next_call(engine: Engine, frames: Frames) -> None:
+    first = engine.infer(frames[:1])
+    before = first.maps.copy(), first.scores.copy(), first.embeddings.copy()
+    second = engine.infer(frames[1:2])
+    assert not np.array_equal(second.maps, before[0])
+    for kept, copied in zip((first.maps, first.scores, first.embeddings), before, strict=True):
+        np.testing.assert_array_equal(kept, copied)
+
+
+def test_a_frame_scores_the_same_in_any_batch(engine: Engine, frames: Frames) -> None:
+    together = engine.infer(frames)
+    for index in (4, 0, 2):
+        alone = engine.infer(frames[index : index + 1])
+        np.testing.assert_allclose(alone.scores[0], together.scores[index], rtol=1e-5)
+        np.testing.assert_allclose(alone.maps[0], together.maps[index], atol=1e-5 * np.abs(together.maps).max())
+
+
+def test_frames_may_be_read_only_or_strided(engine: Engine, frames: Frames) -> None:
+    locked = frames.copy()
+    locked.flags.writeable = False
+    mirrored = frames[:, :, ::-1]
+    np.testing.assert_array_equal(engine.infer(locked[1:2]).maps, engine.infer(frames[1:2]).maps)
+    np.testing.assert_array_equal(engine.infer(mirrored).maps, engine.infer(mirrored.copy()).maps)
+
+
+def test_frames_stay_as_they_are(engine: Engine, frames: Frames) -> None:
+    before = frames.copy()
+    engine.infer(frames)
+    np.testing.assert_array_equal(frames, before)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda frames: frames.astype(np.float32), "float32 of shape"),
+        (lambda frames: frames[0], r"uint8 of shape \(128, 128, 3\)"),
+        (lambda frames: frames[:0], r"uint8 of shape \(0, 128, 128, 3\)"),
+        (lambda frames: frames[:, :64], r"uint8 of shape \(5, 64, 128, 3\)"),
+        (lambda frames: frames.transpose(0, 3, 1, 2), r"uint8 of shape \(5, 3, 128, 128\)"),
+        (lambda frames: frames.tolist(), "found list"),
+    ],
+)
+def test_wrong_frames_are_refused(
+    engine: Engine, frames: Frames, spoil: Callable[[Frames], Frames], found: str
+) -> None:
+    with pytest.raises(EngineError, match=f"expected frames .*{found}"):
+        engine.infer(spoil(frames))
+
+
+def test_the_description_names_the_engine(engine: Engine) -> None:
+    description = engine.description
+    assert description.backend in BACKENDS
+    assert description.precision == "f32"
+    assert description.device
+    assert description.versions[description.backend][0].isdigit()
+
+
+def test_warmup_runs(engine: Engine) -> None:
+    engine.warmup(rounds=1)
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_a_closed_engine_says_so(uncalibrated_bundle: Bundle, frames: Frames, backend: str) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    with open_engine(uncalibrated_bundle, backend, "f32") as engine:
+        engine.infer(frames[:1])
+    engine.close()
+    for count in (1, 2):
+        with pytest.raises(EngineError, match="closed"):
+            engine.infer(frames[:count])
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_a_network_that_does_not_load_is_an_engine_error(
+    uncalibrated_bundle: Bundle, bundle_copy: Callable[[Bundle], Bundle], backend: str
+) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    bundle = bundle_copy(uncalibrated_bundle)
+    broken = update_bundle(bundle, bundle.info, model=b"no network")
+    with pytest.raises(EngineError, match=r"cannot (load|compile) .*pip install -U"):
+        open_engine(broken, backend, "f32")
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_a_network_altered_after_opening_does_not_run(
+    uncalibrated_bundle: Bundle, bundle_copy: Callable[[Bundle], Bundle], backend: str
+) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    bundle = bundle_copy(uncalibrated_bundle)
+    network = bytearray(bundle.model_path.read_bytes())
+    network[len(network) // 2] ^= 1
+    bundle.model_path.write_bytes(network)
+    with pytest.raises(Exception, match=r"model\.onnx was altered"):
+        open_engine(replace(bundle), backend, "f32")

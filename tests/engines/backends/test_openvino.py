@@ -1,0 +1,68 @@
+"""OpenVINO: the precision is the one that was asked for, and nothing leaves the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle
+from engines.errors import EngineError
+from engines.registry import open_engine
+
+backend = pytest.importorskip("engines.backends.openvino")
+
+OPEN = """
+import pathlib, socket, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise SystemExit(f"network: {arguments}")
+
+sys.addaudithook(refuse)
+from engines.bundle import Bundle
+from engines.registry import open_engine
+with open_engine(Bundle.open(sys.argv[1]), "openvino", "f32") as engine:
+    engine.warmup(1)
+print(sorted(name for name in sys.modules if name.startswith("openvino_telemetry")))
+print(sorted(path.name for path in pathlib.Path.home().iterdir()))
+"""
+
+
+def test_no_telemetry_and_a_clean_home(uncalibrated_bundle: Bundle, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN, str(uncalibrated_bundle.path)]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n[]\n"), done.stderr
+
+
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+def test_half_precision_is_used_when_asked_for(
+    uncalibrated_bundle: Bundle, frames: NDArray[np.uint8], precision: str
+) -> None:
+    if precision not in backend.probe().precisions:
+        pytest.skip(f"this CPU has no native {precision}")
+    with open_engine(uncalibrated_bundle, "openvino", "f32") as exact:
+        expected = exact.infer(frames)
+    with open_engine(uncalibrated_bundle, "openvino", precision) as engine:
+        found = engine.infer(frames)
+        assert engine.description.precision == precision
+    error = np.abs(found.maps - expected.maps).max() / expected.maps.std()
+    assert 1e-5 < error < 0.5
+
+
+def test_the_probe_prefers_what_the_cpu_computes_natively() -> None:
+    facts = backend.probe()
+    assert "f32" in facts.precisions
+    assert facts.preferred == ("bf16" if "bf16" in facts.precisions else "f32")
+    assert facts.reason
+
+
+def test_int8_needs_an_int8_network(uncalibrated_bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"no int8 network.*--precision f32, f16, bf16"):
+        open_engine(uncalibrated_bundle, "openvino", "int8")

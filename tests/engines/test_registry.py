@@ -1,0 +1,107 @@
+"""Which engine `auto` takes, and what is said where it cannot have the best one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from engines.bundle import Bundle
+from engines.errors import EngineError, UsageError
+from engines.registry import BACKENDS, available_backends, open_engine
+
+LEAN = """
+import sys
+from engines.bundle import Bundle
+from engines.registry import open_engine
+with open_engine(Bundle.open(sys.argv[1])) as engine:
+    engine.warmup(1)
+print(sorted({"torch", "onnx", "safetensors", "scipy", "sklearn", "tqdm"} & set(sys.modules)))
+"""
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Forget the backends that are imported, so that the next import meets what the test has removed."""
+    for name in BACKENDS:
+        monkeypatch.delitem(sys.modules, f"engines.backends.{name}", raising=False)
+    return monkeypatch
+
+
+def test_auto_takes_openvino_on_x86(uncalibrated_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("engines.backends.openvino")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with open_engine(uncalibrated_bundle) as engine:
+        assert engine.description.backend == "openvino"
+        assert engine.description.reason.startswith("openvino is the fastest engine that works here; ")
+
+
+def test_auto_takes_onnxruntime_elsewhere(uncalibrated_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with open_engine(uncalibrated_bundle) as engine:
+        assert engine.description.backend == "onnxruntime"
+
+
+def test_auto_goes_on_without_openvino_and_says_so(uncalibrated_bundle: Bundle, without: pytest.MonkeyPatch) -> None:
+    without.setitem(sys.modules, "openvino", None)
+    without.setattr("platform.machine", lambda: "x86_64")
+    with open_engine(uncalibrated_bundle) as engine:
+        assert engine.description.backend == "onnxruntime"
+        assert "openvino cannot be used: openvino cannot be imported" in engine.description.reason
+
+
+def test_a_named_engine_is_never_replaced(uncalibrated_bundle: Bundle, without: pytest.MonkeyPatch) -> None:
+    without.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineError, match=r"openvino cannot be imported.*pip install openvino"):
+        open_engine(uncalibrated_bundle, "openvino")
+
+
+def test_no_engine_at_all_names_every_remedy(uncalibrated_bundle: Bundle, without: pytest.MonkeyPatch) -> None:
+    for name in BACKENDS:
+        without.setitem(sys.modules, name, None)
+    with pytest.raises(EngineError, match=r"no engine can run.*pip install openvino.*pip install onnxruntime"):
+        open_engine(uncalibrated_bundle)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tensorrt",), r"no engine 'tensorrt'; choose auto, openvino, onnxruntime"),
+        (("auto", "fp16"), r"no precision 'fp16'; choose auto, f32, f16, bf16, int8"),
+    ],
+)
+def test_unknown_names_are_refused(uncalibrated_bundle: Bundle, arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_engine(uncalibrated_bundle, *arguments)
+
+
+def test_available_backends_are_probed() -> None:
+    statuses = {status.name: status for status in available_backends()}
+    assert set(statuses) == set(BACKENDS)
+    onnxruntime = statuses["onnxruntime"]
+    assert onnxruntime.probe is not None
+    assert onnxruntime.probe.precisions == ("f32",)
+
+
+def test_an_absent_backend_is_listed_with_its_remedy(without: pytest.MonkeyPatch) -> None:
+    without.setitem(sys.modules, "openvino", None)
+    status = next(status for status in available_backends() if status.name == "openvino")
+    assert status.probe is None
+    assert "pip install openvino" in status.problem
+
+
+def test_running_a_bundle_needs_nothing_of_the_trainer(uncalibrated_bundle: Bundle) -> None:
+    command = [sys.executable, "-c", LEAN, str(uncalibrated_bundle.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_the_registry_imports_no_backend() -> None:
+    command = [
+        sys.executable,
+        "-c",
+        "import sys, engines.registry; print({'openvino', 'onnxruntime'} & set(sys.modules))",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
