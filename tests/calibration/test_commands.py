@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from engines.bundle import Bundle, update_bundle
+from engines.cli import main
+from engines.images import list_images
+from engines.preprocess import Preprocessing
+
+
+@pytest.fixture
+def bundle(bundle_copy: Any, uncalibrated_bundle: Bundle) -> Bundle:
+    return bundle_copy(uncalibrated_bundle)
+
+
+def calibrate(bundle: Bundle, good: Path, *options: str) -> int:
+    return main(["calibrate", "--bundle", str(bundle.path), "--good", str(good), *options])
+
+
+def test_the_report_says_what_a_person_has_to_know(bundle: Bundle, part_photos: Path, capsys: Any) -> None:
+    assert calibrate(bundle, part_photos, "--engine", "onnxruntime") == 0
+    calibration = Bundle.open(bundle.path).latest_calibration
+    report = " ".join(capsys.readouterr().out.split())
+    for sentence in (
+        f"onnxruntime f32 on {' '.join(calibration.device.split())} (onnxruntime was asked for",
+        f"24 in {part_photos / 'test' / 'good'}",
+        f"a score above {calibration.threshold:.6g} is NotOK",
+        " ".join(calibration.guarantee.split()),
+        "8 kept in the bundle",
+        "edge-inspect run --config station.toml",
+        "when 75 more good parts are photographed",
+    ):
+        assert sentence in report
+    for row in calibration.parity:
+        assert f"{row.backend} {row.precision} {row.max_score_error:.2g}" in report
+
+
+def test_enough_parts_need_no_more(bundle: Bundle, part_photos: Path, capsys: Any) -> None:
+    assert calibrate(bundle, part_photos, "--engine", "onnxruntime", "--false-reject-rate", "0.05") == 0
+    output = capsys.readouterr().out
+    assert "certify the target of 5 %" in output
+    assert "more good parts" not in output
+
+
+def test_repeats_and_unknown_training_are_told(bundle: Bundle, part_photos: Path, tmp_path: Path, capsys: Any) -> None:
+    good = tmp_path / "good"
+    shutil.copytree(part_photos / "test" / "good", good)
+    shutil.copy(good / "100.png", good / "200.png")
+    silent = msgspec.structs.replace(bundle.info.provenance, trained_on=())
+    update_bundle(bundle, msgspec.structs.replace(bundle.info, provenance=silent))
+    assert calibrate(bundle, good, "--engine", "onnxruntime") == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert f"24 in {good}; 1 more left out as repeats of the same file" in output
+    assert "does not record which photographs were trained on" in output
+
+
+def test_the_training_folder_again_means_its_held_back_parts(
+    bundle: Bundle, part_photos: Path, tmp_path: Path, capsys: Any
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(part_photos / "train" / "good", photos)
+    kept = tuple(path.name for path in list_images(part_photos / "test" / "good")[:5])
+    for name in kept:
+        shutil.copy(part_photos / "test" / "good" / name, photos)
+    provenance = msgspec.structs.replace(bundle.info.provenance, held_back=kept)
+    update_bundle(bundle, msgspec.structs.replace(bundle.info, provenance=provenance))
+    assert calibrate(bundle, photos, "--engine", "onnxruntime") == 0
+    assert "5 that training held back" in " ".join(capsys.readouterr().out.split())
+    assert Bundle.open(bundle.path).latest_calibration.parts == 5
+
+
+def write_text(folder: Path) -> None:
+    (folder / "a.png").write_text("no image")
+    (folder / "b.png").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("fill", "options", "words"),
+    [
+        (lambda folder: None, [], ["expected photographs of good parts", "found none"]),
+        (write_text, [], ["2 image file(s) cannot be used", "a.png", "b.png"]),
+        (None, [], ["1 of 1 photographs were trained on", "005.png"]),
+        (write_text, ["--false-reject-rate", "1"], ["between 0 and 1", "1 % is 0.01", "found 1"]),
+        (write_text, ["--false-reject-rate", "0"], ["between 0 and 1"]),
+        (write_text, ["--false-reject-rate", "nan"], ["between 0 and 1"]),
+    ],
+)
+def test_bad_input_is_one_clear_message(
+    bundle: Bundle, part_photos: Path, tmp_path: Path, capsys: Any, fill: Any, options: list[str], words: list[str]
+) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    fill(folder) if fill else shutil.copy(part_photos / "train" / "good" / "005.png", folder)
+    code = calibrate(bundle, folder, *options)
+    message = capsys.readouterr().err
+    assert code == 2
+    assert message.startswith("edge-inspect calibrate: ")
+    assert all(word in message for word in words)
+    assert "Traceback" not in message
+    assert Bundle.open(bundle.path).digest == bundle.digest
+
+
+def test_an_engine_that_cannot_run_is_found_out_before_the_photographs_are_read(
+    bundle: Bundle, tmp_path: Path, capsys: Any
+) -> None:
+    write_text(tmp_path)
+    assert calibrate(bundle, tmp_path, "--engine", "onnxruntime", "--precision", "bf16") != 0
+    message = capsys.readouterr().err
+    assert "f32 only" in message
+    assert "a.png" not in message
+
+
+def test_a_frame_outside_the_region_of_interest_names_the_photograph(
+    bundle: Bundle, part_photos: Path, capsys: Any
+) -> None:
+    preprocessing = Preprocessing(field="full", resize=128, roi=(0, 0, 500, 500))
+    update_bundle(bundle, msgspec.structs.replace(bundle.info, preprocessing=preprocessing))
+    assert calibrate(bundle, part_photos) == 2
+    message = capsys.readouterr().err
+    assert "24 image file(s)" in message
+    assert "100.png: the region of interest" in message
+
+
+@pytest.mark.parametrize("options", [["--false-reject-rate", "many"], ["--engine", "tpu"], ["--precision", "f8"]])
+def test_impossible_options_are_wrong_usage(bundle: Bundle, part_photos: Path, capsys: Any, options: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        calibrate(bundle, part_photos, *options)
+    assert caught.value.code == 2
+    assert options[0] in capsys.readouterr().err
+
+
+def test_explain_needs_nothing_else(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["calibrate", "--explain"])
+    assert caught.value.code == 0
+    assert "| 99 | 1 % | 2.98 % |" in capsys.readouterr().out
+
+
+def test_help_says_what_good_may_be(capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        main(["calibrate", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "not trained on" in text
+    assert "test/good" in text
+    assert "example: edge-inspect calibrate --bundle" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_for_a_terminal_only(bundle: Bundle, part_photos: Path, terminal: bool) -> None:
+    reader, writer = os.openpty() if terminal else os.pipe()
+    command = ["calibrate", "--bundle", str(bundle.path), "--good", str(part_photos), "--engine", "onnxruntime"]
+    program = "import sys; from engines.cli import main; sys.exit(main())"
+    process = subprocess.run([sys.executable, "-c", program, *command], stdout=subprocess.PIPE, stderr=writer)
+    os.close(writer)
+    shown = read_all(reader)
+    assert process.returncode == 0
+    assert b"threshold" in process.stdout
+    for step in (b"checking 24/24", b"scoring 24/24", b"comparing engines 24/24"):
+        assert (step in shown) is terminal
+
+
+def read_all(descriptor: int) -> bytes:
+    chunks = []
+    try:
+        while chunk := os.read(descriptor, 65536):
+            chunks.append(chunk)
+    except OSError:  # a terminal ends with EIO
+        pass
+    os.close(descriptor)
+    return b"".join(chunks)
+
+
+def test_calibrating_imports_nothing_of_the_trainer(bundle: Bundle, part_photos: Path) -> None:
+    program = (
+        "import sys; from engines.cli import main; code = main()\n"
+        "heavy = {'torch', 'trainer', 'onnx', 'scipy', 'safetensors', 'sklearn', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(code or ', '.join(sorted(heavy)) or 0)"
+    )
+    command = ["calibrate", "--bundle", str(bundle.path), "--good", str(part_photos), "--false-reject-rate", "0.05"]
+    process = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert np.isfinite(Bundle.open(bundle.path).latest_calibration.threshold)
