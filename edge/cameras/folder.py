@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Folder(Camera):
     def _versions(self) -> dict[str, _Version]:
         try:
             with os.scandir(self._path) as entries:
-                names = [entry.name for entry in entries if _counts(entry.name) and entry.is_file()]
+                names = [entry.name for entry in entries if _counts(entry.name)]
         except OSError as error:
             raise CameraError(f"the folder {self._path} cannot be listed: {error.strerror}") from None
         versions = ((name, _version(self._path / name)) for name in names)
@@ -159,6 +160,8 @@ class Folder(Camera):
         self._shutter.press()
         version = _version(path)
         if version is None:
+            if path.exists():  # a directory or a pipe, whatever its name says; opening a pipe would hang
+                return None
             return self._shutter.frame(None, name, "the file vanished before it could be read")
         if self._taken.get(name) == version:
             return None
@@ -176,8 +179,11 @@ def _counts(name: str) -> bool:
 
 
 def _version(path: Path) -> _Version | None:
+    """Version of a regular file; None for anything else, or nothing."""
     try:
         status = path.stat()
     except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
         return None
     return _Version(status.st_ino, status.st_mtime_ns, status.st_size)

@@ -22,7 +22,10 @@ def parse(changes: dict[str, Any]) -> StationConfig:
     [
         ({"kind": "folder", "path": "in"}, FolderCamera(path=Path("/plant/in"))),
         ({"kind": "folder", "path": "/data/in"}, FolderCamera(path=Path("/data/in"))),
-        ({"kind": "video", "path": "a.avi", "pace": "realtime"}, VideoCamera(path=Path("/plant/a.avi"), pace="realtime")),
+        (
+            {"kind": "video", "path": "a.avi", "pace": "realtime"},
+            VideoCamera(path=Path("/plant/a.avi"), pace="realtime"),
+        ),
         ({"kind": "opencv", "device": 0}, OpenCVCamera(device=0)),
         ({"kind": "opencv", "device": "/dev/video2", "fps": 30}, OpenCVCamera(device="/dev/video2", fps=30.0)),
     ],
@@ -39,7 +42,10 @@ def test_each_kind_of_camera_has_its_own_table(camera: dict[str, Any], expected:
         ({"camera": {"kind": "folder", "pth": "in"}}, "unknown key `camera.pth`; did you mean `path`?"),
         ({"camera": {"kind": "video", "path": "a", "settle_s": 1}}, "unknown key `camera.settle_s`"),
         ({"publish": {"heartbeat": 1}}, "unknown key `publish.heartbeat`; did you mean `heartbeat_s`?"),
-        ({"camera": {"kind": "foldr", "path": "in"}}, "`camera.kind`: invalid value 'foldr'; choose from folder, video"),
+        (
+            {"camera": {"kind": "foldr", "path": "in"}},
+            "`camera.kind`: invalid value 'foldr'; choose from folder, video",
+        ),
         ({"camera": {"path": "in"}}, "`camera`: the table lacks the key `kind`"),
         ({"camera": {"kind": "folder"}}, "`camera`: the table lacks the key `path`"),
         ({"camera": "folder"}, "`camera`: expected `table`, got `str`"),

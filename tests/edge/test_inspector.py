@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.cameras.camera import Frame, Shutter
+from edge.decision import Judge
+from edge.inspector import Inspector, Judgement
+from edge.queues import BoundedQueue, Policy, QueueClosedError
+from edge.verdict import Evaluation
+from edge.worker import Worker
+from engines.bundle import Bundle
+from engines.engine import Engine
+from engines.registry import open_engine
+
+
+@pytest.fixture
+def engine(calibrated_bundle: Bundle) -> Iterator[Engine]:
+    calibration = calibrated_bundle.latest_calibration
+    with open_engine(calibrated_bundle, calibration.backend, calibration.precision) as engine:
+        yield engine
+
+
+@pytest.fixture
+def judge(calibrated_bundle: Bundle) -> Judge:
+    calibration = calibrated_bundle.latest_calibration
+    return Judge(calibration.threshold, calibration.map_threshold, calibrated_bundle.info.preprocessing)
+
+
+def frame_of(image: NDArray[np.uint8] | None, fault: str = "") -> Frame:
+    shutter = Shutter()
+    shutter.press()
+    return shutter.frame(image, "part", fault)
+
+
+def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement]:
+    """Run the worker over frames, and take what comes out."""
+    waiting: BoundedQueue[Frame] = BoundedQueue(len(frames), Policy.ALL, lambda _: None)
+    judged: BoundedQueue[Judgement] = BoundedQueue(len(frames), Policy.ALL, lambda _: None)
+    for frame in frames:
+        waiting.put(frame)
+    waiting.close()
+    worker = Worker("inspector", Inspector(engine, judge, waiting, judged))
+    worker.start()
+    worker.join(60)
+    assert worker.failure is None
+    judged.close()
+    results = []
+    with pytest.raises(QueueClosedError):
+        while True:
+            results.append(judged.get(0.0))
+    return [result for result in results if result is not None]
+
+
+def test_good_and_scratched_parts_are_told_apart_and_the_scratch_is_located(
+    engine: Engine, judge: Judge, render_part
+) -> None:
+    good, scratched = (frame_of(render_part(seed, defect)) for seed, defect in ((101, False), (203, True)))
+    first, second = inspect(engine, judge, [good, scratched])
+    assert first.decision.evaluation is Evaluation.OK
+    assert second.decision.evaluation is Evaluation.NOT_OK
+    assert second.decision.regions
+    assert second.frame is scratched
+    assert set(second.stages) == {"capture", "queue", "preprocess", "infer", "decide"}
+    assert all(ms >= 0 for ms in second.stages.values())
+
+
+def test_the_score_is_the_engines_own(engine: Engine, judge: Judge, render_part) -> None:
+    image = render_part(101)
+    expected = engine.infer(judge.preprocessing(image)[None]).scores[0]
+    (result,) = inspect(engine, judge, [frame_of(image)])
+    assert result.decision.score == float(expected)
+
+
+def test_a_frame_without_an_image_is_undecidable_for_its_own_reason(engine: Engine, judge: Judge) -> None:
+    (result,) = inspect(engine, judge, [frame_of(None, "part: the file is empty")])
+    assert result.decision.evaluation is Evaluation.NOT_DECIDABLE
+    assert result.decision.reason == "part: the file is empty"
+    assert "infer" not in result.stages
+
+
+def test_an_error_in_one_frame_is_that_frames_verdict_and_the_next_one_is_judged(
+    engine: Engine, judge: Judge, render_part
+) -> None:
+    wrong_type = frame_of(np.zeros((10, 10), np.uint16))  # type: ignore[arg-type]
+    results = inspect(engine, judge, [wrong_type, frame_of(render_part(101))])
+    assert [r.decision.evaluation for r in results] == [Evaluation.NOT_DECIDABLE, Evaluation.OK]
+    assert results[0].decision.reason.startswith("preprocess: expected a uint8 frame")
+
+
+def test_a_frame_smaller_than_the_region_of_interest_is_undecidable(engine: Engine, judge: Judge, render_part) -> None:
+    roi = msgspec.structs.replace(judge.preprocessing, roi=(0, 0, 1000, 1000))
+    (result,) = inspect(engine, Judge(judge.threshold, judge.map_threshold, roi), [frame_of(render_part(101))])
+    assert "does not lie inside the 160x160 frame" in result.decision.reason
+
+
+def test_an_engine_that_fails_makes_its_frames_undecidable(
+    calibrated_bundle: Bundle, judge: Judge, render_part
+) -> None:
+    engine = open_engine(calibrated_bundle)
+    engine.close()
+    results = inspect(engine, judge, [frame_of(render_part(101)), frame_of(render_part(102))])
+    assert [r.decision.evaluation for r in results] == [Evaluation.NOT_DECIDABLE] * 2
+    assert all(r.decision.reason.startswith("infer: ") for r in results)
+
+
+def test_it_waits_for_frames_without_ending(engine: Engine, judge: Judge, render_part) -> None:
+    waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL, lambda _: None)
+    judged: BoundedQueue[Judgement] = BoundedQueue(1, Policy.ALL, lambda _: None)
+    worker = Worker("inspector", Inspector(engine, judge, waiting, judged))
+    worker.start()
+    threading.Event().wait(0.3)
+    waiting.put(frame_of(render_part(101)))
+    assert judged.get(30.0) is not None
+    worker.stop(10)
