@@ -44,13 +44,10 @@ def calibration(bundle: Bundle, selection: Selection, parts: GoodParts) -> str:
 
 
 def _line(label: str, text: str) -> str:
-    return textwrap.fill(
-        f"{label:<{len(_INDENT)}}{text}",
-        _WIDTH,
-        subsequent_indent=_INDENT,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    # A no-break space, unknown to textwrap, keeps a number and its percent sign on one line.
+    unbroken = f"{label:<{len(_INDENT)}}{text}".replace(" %", "\N{NO-BREAK SPACE}%")
+    filled = textwrap.fill(unbroken, _WIDTH, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False)
+    return filled.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _used(selection: Selection, parts: GoodParts) -> str:
@@ -79,7 +76,8 @@ def _parity_intro(calibration: Calibration) -> str:
     row = calibration.parity[0]
     return (
         f"largest errors against {row.reference} on these {row.images} parts, whose scores spread by "
-        f"{row.score_spread:.3g} (standard deviation); a flip is a part whose verdict differs at this threshold, where the part that set it lies itself"
+        f"{row.score_spread:.3g} (standard deviation); a flip is a part whose verdict differs at this threshold, "
+        "where the part that set it lies itself"
     )
 
 
