@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -63,13 +64,21 @@ def write_part(inbox: Path, render_part) -> Callable[..., None]:
 
 @pytest.fixture
 def clip(tmp_path: Path, render_part) -> Path:
-    """A video of 30 parts at 100 frames a second, every tenth with a scratch."""
+    """A video of 30 parts at 25 frames a second, every tenth with a scratch."""
     path = tmp_path / "line.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 100.0, (160, 160))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (160, 160))
     for number in range(1, 31):
         writer.write(render_part(2000 + number, number % 10 == 0))
     writer.release()
     return path
+
+
+def speed_up(clip: Path, factor: int) -> None:
+    """Multiply the frame rate in the stream header of an AVI file."""
+    data = bytearray(clip.read_bytes())
+    rate = data.index(b"strh") + 32
+    struct.pack_into("<I", data, rate, factor * struct.unpack_from("<I", data, rate)[0])
+    clip.write_bytes(data)
 
 
 def folder_camera(inbox: Path) -> str:
@@ -157,13 +166,15 @@ def test_a_video_is_judged_to_its_end_and_then_the_daemon_ends(start_daemon, lis
 
 
 def test_a_live_source_keeps_the_newest_frame_and_counts_the_others(start_daemon, listener, clip: Path) -> None:
+    # No engine keeps up with 2500 frames a second.
+    speed_up(clip, 100)
     daemon = start_daemon(f'kind = "video"\npath = "{clip}"\npace = "realtime"')
     heard = listener.until(lambda heard: "Stopped" in heard.states)
     assert daemon.wait() == 0
     last = heard.heartbeats[-1]
+    assert list(last.counters.dropped) == ["newer frame"]
     assert last.counters.frames == 30
     assert accounted(last)
-    assert len(heard.verdicts) == 30 - last.counters.dropped.get("newer frame", 0)
     frames = [v.frame_id for v in heard.verdicts]
     assert frames == sorted(set(frames))
     assert frames[-1] == 30

@@ -50,10 +50,9 @@ def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement
     worker.join(60)
     assert worker.failure is None
     judged.close()
-    results = []
+    results = [judged.get(0.0) for _ in range(len(judged))]
     with pytest.raises(QueueClosedError):
-        while True:
-            results.append(judged.get(0.0))
+        judged.get(0.0)
     return [result for result in results if result is not None]
 
 

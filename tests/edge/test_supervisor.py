@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -33,10 +34,8 @@ class Fragile(Job):
 
 
 def failed(worker: Worker) -> Worker:
-    try:
+    with contextlib.suppress(OSError):
         worker.start()
-    except OSError:
-        pass
     worker.join(10)
     return worker
 

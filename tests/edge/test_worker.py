@@ -63,7 +63,7 @@ def test_start_does_not_wait_for_ever() -> None:
 
     release = threading.Event()
     worker = Worker("hanging", Hanging())
-    with pytest.raises(WorkerError, match="'hanging' was not ready within 0.05 s"):
+    with pytest.raises(WorkerError, match=r"'hanging' was not ready within 0\.05 s"):
         worker.start(timeout_s=0.05)
     release.set()
     worker.stop(10)
