@@ -146,10 +146,9 @@ class Bundle:
         """Open and verify. Raises BundleError that names the file and the remedy."""
         folder = Path(path).resolve()
         with _bundle_errors(folder, "read"):
+            if not folder.parent.is_dir():
+                raise BundleError(f"expected a bundle at {folder}, found not even its parent directory")
             atomic.recover(folder)
-            if not folder.is_dir():
-                found = "a file" if folder.exists() else "nothing"
-                raise BundleError(f"expected a bundle, which is a directory, at {folder}, found {found}")
             with atomic.locked(folder.parent, shared=True):
                 return _verified(folder)
 
@@ -215,7 +214,7 @@ def write_bundle(path: str | Path, info: BundleInfo, model: bytes, head: Head) -
     Raises BundleError where `path` is something else than a bundle, or the disk is full or refuses.
     """
     folder = Path(path).resolve()
-    _refuse_foreign(folder)
+    check_target(folder)
     _write(folder, {_INFO: _encode(info), _MODEL: model, _HEAD: encode_head(head)})
     return Bundle.open(folder)
 
@@ -269,8 +268,11 @@ def _write(folder: Path, files: Mapping[str, bytes], replaces: str | None = None
             atomic.write_durably(fresh / name, data)
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Only a bundle may be replaced (or an empty directory), even an altered one: never a user's other files."""
+def check_target(folder: Path) -> None:
+    """Refuse to write a bundle over anything but a bundle (even an altered one) or an empty directory.
+
+    Raises BundleError, so that nobody loses other files, and nobody learns it only after the training.
+    """
     with _bundle_errors(folder, "read"):
         if not folder.exists():
             return
@@ -285,8 +287,13 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _verified(folder: Path) -> Bundle:
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "nothing"
+        raise BundleError(f"expected a bundle, which is a directory, at {folder}, found {found}")
     raw = _file_bytes(folder / _MANIFEST)
     manifest = _decode(raw, _Manifest, folder / _MANIFEST)
+    if raw != _encode(manifest):
+        raise BundleError(f"{folder / _MANIFEST} was altered: it is not as it was written; {_REPAIR}")
     _check_names(folder, set(manifest.files))
     _check_contents(folder, set(manifest.files))
     for name, digest in manifest.files.items():
@@ -338,9 +345,11 @@ def _decode(raw: bytes, kind: type[_T], path: Path) -> _T:
         schema = msgspec.json.decode(raw, type=_SchemaOnly).schema
         if schema > SCHEMA:
             raise BundleError(
-                f"{path}: expected a schema up to {SCHEMA}, found {schema}; it was written by a newer edge-inspect: "
+                f"{path}: expected schema {SCHEMA}, found {schema}; it was written by a newer edge-inspect: "
                 "update this installation"
             )
+        if schema < SCHEMA:
+            raise BundleError(f"{path}: expected schema {SCHEMA}, found {schema}, which never was; {_REPAIR}")
         return msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError as error:
         raise BundleError(f"{path}: {error}; {_REPAIR}") from None
