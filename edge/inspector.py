@@ -68,7 +68,7 @@ class Inspector(Job):
         else:
             try:
                 decision = self._decide(frame, watch)
-            except Exception as error:
+            except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
                 _log.warning("frame %d: %s failed", frame.frame_id, watch.stage, exc_info=error)
                 decision = undecidable(f"{watch.stage}: {error or type(error).__name__}")
         return Judgement(frame, decision, watch.stages, time.monotonic_ns())

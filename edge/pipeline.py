@@ -7,11 +7,11 @@ import time
 from edge.cameras.camera import Camera, Frame
 from edge.capture import Capture
 from edge.config import StationConfig
-from edge.decision import Judge, undecidable
+from edge.decision import Judge
 from edge.health import Health
 from edge.inspector import Inspector, Judgement
 from edge.publisher import Publisher
-from edge.queues import BoundedQueue, Policy, QueueClosedError
+from edge.queues import BoundedQueue, Policy
 from edge.supervisor import Supervisor
 from edge.verdict import State
 from edge.worker import Worker, WorkerError
@@ -92,7 +92,6 @@ class Pipeline:
             self._frames.close()
             if self._capturing is not None:
                 self._capturing.request_stop()
-            self._refuse_waiting()
 
     def drain(self) -> None:
         """Take no more parts, judge those taken, publish everything and the last heartbeat.
@@ -108,7 +107,6 @@ class Pipeline:
             self._frames.close()
             if self._inspecting is not None:
                 self._inspecting.join(deadline - time.monotonic())
-            self._refuse_waiting()
         except WorkerError as error:
             self.health.enter(State.STOPPING, str(error))
             raise
@@ -121,18 +119,6 @@ class Pipeline:
         self.health.enter(State.STOPPING, reason)
         self._judgements.close()
         self._speaking.join(5.0)
-
-    def _refuse_waiting(self) -> None:
-        # Without an inspector nobody else would account for the frames it left in the queue.
-        if self._inspecting is None or self._inspecting.alive:
-            return
-        reason = self.health.condition.reason or "the inspection ended before this part"
-        try:
-            while frame := self._frames.get(0.0):
-                stages = {"capture": frame.capture_ms, "queue": (time.monotonic_ns() - frame.captured_ns) / 1e6}
-                self._judgements.put(Judgement(frame, undecidable(reason), stages, time.monotonic_ns()))
-        except QueueClosedError:
-            return
 
     def _frame_queue(self, camera: Camera) -> BoundedQueue[Frame]:
         free_running = camera.capabilities.free_running
