@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
+from engines.cpu import cpu_name
 from engines.engine import Engine, EngineDescription, Inspection, check_frames
 from engines.errors import EngineError
 from engines.probe import Probe
@@ -22,7 +21,7 @@ _OUTPUTS = ["scores", "maps", "embeddings"]
 
 def probe() -> Probe:
     """What ONNX Runtime can do here."""
-    return Probe(_cpu_name(), {"onnxruntime": onnxruntime.__version__}, ("f32",), "f32", "ONNX Runtime runs f32 only")
+    return Probe(cpu_name(), {"onnxruntime": onnxruntime.__version__}, ("f32",), "f32", "ONNX Runtime runs f32 only")
 
 
 def open_engine(bundle: Bundle, precision: str, reason: str) -> Engine:
@@ -39,7 +38,7 @@ class OnnxRuntimeEngine(Engine):
 
     def __init__(self, bundle: Bundle, reason: str) -> None:
         self.input_size = bundle.info.preprocessing.input_size
-        self.description = EngineDescription(NAME, _cpu_name(), "f32", probe().versions, reason)
+        self.description = EngineDescription(NAME, cpu_name(), "f32", probe().versions, reason)
         self._session: Any = _session(bundle)
         self._release_arena = onnxruntime.RunOptions()
         self._release_arena.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
@@ -75,12 +74,3 @@ def _session(bundle: Bundle) -> Any:
             f"ONNX Runtime {onnxruntime.__version__} cannot load {bundle.model_path}: {error}; "
             "update it with: pip install -U onnxruntime"
         ) from error
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    for line in information.read_text(errors="replace").splitlines() if information.exists() else []:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.machine()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
+from engines.cpu import cpu_flags
 from engines.engine import Engine, EngineDescription, Inspection, check_frames
 from engines.errors import EngineError
 from engines.probe import Probe
@@ -17,6 +18,7 @@ NAME = "openvino"
 
 _DEVICE = "CPU"
 _PRECISIONS = ("f32", "f16", "bf16")
+_CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
 _ANY_BATCH = -1
 
 
@@ -42,20 +44,27 @@ openvino = _import_openvino()
 
 
 def probe() -> Probe:
-    """What OpenVINO can do on this CPU."""
-    core = openvino.Core()
-    capabilities = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-    # FP16 is listed wherever the CPU has AVX512-FP16, and there it is slower than float32 (ResNet-18: 34 ms, float32
-    # 21 ms, bfloat16 5 ms on an AMX Xeon), so it is never preferred.
-    if "BF16" in capabilities:
-        preferred, reason = "bf16", "this CPU multiplies bfloat16 natively"
-    else:
-        preferred, reason = "f32", "this CPU has no native bfloat16, which emulated would be slower than float32"
-    precisions = tuple(
-        name for name, flag in (("bf16", "BF16"), ("f16", "FP16"), ("f32", "FP32")) if flag in capabilities
-    )
-    device = core.get_property(_DEVICE, "FULL_DEVICE_NAME").strip()
-    return Probe(device, {NAME: _version()}, precisions, preferred, reason)
+    """What OpenVINO can do on this CPU. Raises EngineError where it finds no CPU that it supports."""
+    try:
+        core = openvino.Core()
+        capabilities = core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+        device = core.get_property(_DEVICE, "FULL_DEVICE_NAME").strip()
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO {_version()} cannot use this CPU: {_brief(error)}; choose onnxruntime") from error
+    precisions = tuple(name for name, flag in _CAPABILITIES.items() if flag in capabilities)
+    return Probe(device, {NAME: _version()}, precisions, *_preferred(precisions, cpu_flags()))
+
+
+def _preferred(precisions: tuple[str, ...], flags: frozenset[str]) -> tuple[str, str]:
+    """Which precision is the fastest, and why.
+
+    OpenVINO lists what a CPU can do, not what pays. ResNet-18 on one AMX Xeon whose instruction sets were limited by
+    ONEDNN_MAX_CPU_ISA, bfloat16's time over float32's: with AMX 0.27, with AVX512-BF16 alone 1.42, with AVX512 3.8.
+    float16 took 1.6 times float32's time in spite of AVX512-FP16.
+    """
+    if "amx_bf16" in flags and "bf16" in precisions:
+        return "bf16", "this CPU multiplies bfloat16 matrices natively (AMX)"
+    return "f32", "without AMX a half precision is slower than float32"
 
 
 def open_engine(bundle: Bundle, precision: str, reason: str) -> Engine:
@@ -75,7 +84,7 @@ class OpenVinoEngine(Engine):
         facts = probe()
         self.description = EngineDescription(NAME, facts.device, precision, facts.versions, reason)
         self._core: Any = openvino.Core()
-        self._model: bytes = bundle.read_model()
+        self._bundle = bundle
         self._requests: dict[int, Any] = {}
         self._request(1)
 
@@ -109,7 +118,7 @@ class OpenVinoEngine(Engine):
         precision = self.description.precision
         options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
         try:
-            model = self._core.read_model(self._model)
+            model = self._core.read_model(self._bundle.read_model())
             model.reshape([batch, self.input_size, self.input_size, 3])
             compiled = self._core.compile_model(model, _DEVICE, options)
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
+from engines.cpu import cpu_flags
 from engines.errors import EngineError
 from engines.registry import open_engine
 
@@ -26,6 +27,7 @@ def refuse(event, arguments):
 
 sys.addaudithook(refuse)
 from engines.bundle import Bundle
+from engines.cpu import cpu_flags
 from engines.registry import open_engine
 with open_engine(Bundle.open(sys.argv[1]), "openvino", "f32") as engine:
     engine.warmup(1)
@@ -56,11 +58,27 @@ def test_half_precision_is_used_when_asked_for(
     assert 1e-5 < error < 0.5
 
 
-def test_the_probe_prefers_what_the_cpu_computes_natively() -> None:
+def test_the_probe_prefers_what_this_cpu_is_fast_at() -> None:
     facts = backend.probe()
     assert "f32" in facts.precisions
-    assert facts.preferred == ("bf16" if "bf16" in facts.precisions else "f32")
-    assert facts.reason
+    assert facts.preferred == ("bf16" if "amx_bf16" in cpu_flags() else "f32")
+
+
+@pytest.mark.parametrize(
+    ("precisions", "flags", "preferred"),
+    [
+        (("bf16", "f16", "f32"), {"avx512f", "avx512_bf16", "amx_bf16"}, "bf16"),
+        (("bf16", "f32"), {"avx512f", "avx512_bf16"}, "f32"),
+        (("bf16", "f16", "f32"), {"avx_ne_convert"}, "f32"),
+        (("f32",), {"avx2"}, "f32"),
+        (("f32",), {"amx_bf16"}, "f32"),
+        (("f32",), set(), "f32"),
+    ],
+)
+def test_half_precision_is_preferred_with_amx_only(
+    precisions: tuple[str, ...], flags: set[str], preferred: str
+) -> None:
+    assert backend._preferred(precisions, frozenset(flags))[0] == preferred
 
 
 def test_int8_needs_an_int8_network(uncalibrated_bundle: Bundle) -> None:
