@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.bench_accuracy import main, table
+from benchmarks.bench_accuracy import _parser, main, table
 from engines.images import read_image
 
 
@@ -82,3 +82,11 @@ def test_folder_without_test_images_is_refused(part_photos: Path, capsys: pytest
 def test_two_sets_of_one_name_are_refused(small_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(small_set), str(small_set), "--weights", "random"]) == 2
     assert "'flange'" in capsys.readouterr().err
+
+
+def test_the_documented_command_is_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    command = page.split("python benchmarks/bench_accuracy.py", 1)[1].split("```", 1)[0].replace("\\\n", " ")
+    options = _parser().parse_args(command.split())
+    assert [folder.name for folder in options.data] == ["mvtec_screw", "magnetic_tile"]
+    assert (options.recipe, options.seeds, options.field) == ("paper", 3, ["crop", "full"])
