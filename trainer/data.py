@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,14 @@ import numpy as np
 
 from engines.errors import DataError
 from engines.images import list_images
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph of a good part, checked; `fingerprint` as `engines.images.fingerprint` gives it."""
+
+    path: Path
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -69,27 +76,21 @@ def _mask_of(root: Path, label: str, image: Path) -> Path | None:
     return mask if label != "good" and mask.is_file() else None
 
 
-def hold_back(paths: Sequence[Path], share: float, seed: int) -> tuple[list[Path], list[Path]]:
+def hold_back(photographs: Sequence[Photograph], share: float, seed: int) -> tuple[list[Photograph], list[Photograph]]:
     """Split good photographs into those to train on and those kept back for calibration, both in their order.
 
-    At least one photograph stays on each side while there are two. Raises DataError for fewer than two photographs
-    with a share above zero.
+    At least one stays on each side. Raises DataError for fewer than two photographs with a share above zero.
     """
     if share == 0:
-        return list(paths), []
-    if len(paths) < 2:
+        return list(photographs), []
+    if len(photographs) < 2:
         raise DataError(
-            f"expected at least 2 photographs of good parts (one to train on, one to calibrate with), "
-            f"found {len(paths)}; photograph more parts (50 or more are recommended)"
+            f"expected at least 2 different photographs of good parts (one to train on, one to calibrate with), "
+            f"found {len(photographs)}; photograph more parts (50 or more are recommended)"
         )
-    count = min(max(round(len(paths) * share), 1), len(paths) - 1)
-    chosen = set(np.random.default_rng(seed).permutation(len(paths))[:count].tolist())
+    count = min(max(round(len(photographs) * share), 1), len(photographs) - 1)
+    chosen = set(np.random.default_rng(seed).permutation(len(photographs))[:count].tolist())
     return (
-        [path for index, path in enumerate(paths) if index not in chosen],
-        [path for index, path in enumerate(paths) if index in chosen],
+        [photograph for index, photograph in enumerate(photographs) if index not in chosen],
+        [photograph for index, photograph in enumerate(photographs) if index in chosen],
     )
-
-
-def content_digest(path: Path) -> str:
-    """Sha256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,6 +5,8 @@ The official code recomputes them at every step, which is most of its training t
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.backbones import IMAGENET_MEAN, IMAGENET_STD
+from engines.errors import DataError
 from engines.images import read_image
 from engines.preprocess import Preprocessing
 
@@ -70,13 +73,24 @@ def extract(
 def feature_store(
     images: int, grid: int, channels: int, folder: Path, limit: int = MEMORY_LIMIT
 ) -> Iterator[NDArray[np.float16]]:
-    """Room for the features of `images` photographs: memory up to `limit` bytes, else a temporary file in `folder`."""
+    """Room for the features of `images` photographs: memory up to `limit` bytes, else a temporary file in `folder`.
+
+    Raises DataError where the disk has no room for that file.
+    """
     shape = (images, grid * grid, channels)
-    if int(np.prod(shape)) * 2 <= limit:
+    size = math.prod(shape) * np.dtype(np.float16).itemsize
+    if size <= limit:
         yield np.empty(shape, np.float16)
         return
     with tempfile.TemporaryFile(dir=folder) as file:
-        yield np.memmap(file, np.float16, "w+", shape=shape)
+        try:
+            # A mapped file that only seems to have room kills the process when the disk is full.
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: no room for {size >> 20} MiB of features ({error.strerror}); free some, or train on fewer"
+            ) from None
+        yield np.memmap(file, np.float16, "r+", shape=shape)
 
 
 @torch.inference_mode()

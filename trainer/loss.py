@@ -37,8 +37,8 @@ class Loss(NamedTuple):
 def truncated_l1(network: SimpleNet, patches: Tensor, noise: Tensor, margin: float) -> Loss:
     """Mean of max(0, margin - D(q)) + max(0, margin + D(q + noise)) over patches, q = adaptor(patches).
 
-    `patches` and `noise` are `(B, C)`. The BatchNorm uses the statistics of both halves together and updates its running
-    ones, as one forward pass in training mode over `cat([q, q + noise])` does.
+    `patches` and `noise` are `(B, C)`. The BatchNorm uses the statistics of both halves together and updates its
+    running ones, as one forward pass in training mode over `cat([q, q + noise])` does.
     """
     true = network.adaptor(patches)
     noise = noise.to(true.dtype)

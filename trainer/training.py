@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +15,12 @@ import torch
 from torch import Tensor
 
 from engines.errors import UsageError
+from engines.preprocess import Preprocessing
 from trainer.features import Features
 from trainer.loss import truncated_l1
 from trainer.recipe import Recipe
 from trainer.simplenet import SimpleNet
+from trainer.tensors import load_tensors
 
 CHECKPOINT_EVERY_S = 10.0
 
@@ -82,23 +82,29 @@ class Checkpoint:
     key: str
 
     def save(self, run: Run) -> None:
-        """Write atomically: a kill leaves the previous checkpoint."""
+        """Write atomically: a kill leaves the previous checkpoint. Raises UsageError where the disk refuses."""
         temporary = self.path.with_suffix(".tmp")
-        torch.save({"key": self.key, **run.state()}, temporary)
-        os.replace(temporary, self.path)
+        try:
+            torch.save({"key": self.key, **run.state()}, temporary)
+            temporary.replace(self.path)
+        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as RuntimeError
+            temporary.unlink(missing_ok=True)
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"{self.path}: the checkpoint cannot be written ({reason}); free some room") from None
 
     def load_into(self, run: Run) -> None:
         """Resume `run` where the file exists. Raises UsageError where it belongs to other settings or is damaged."""
         if not self.path.exists():
             return
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            state = load_tensors(self.path)
             if state["key"] != self.key:
                 raise UsageError(
-                    f"{self.path} was written with other photographs or settings; repeat them, or train without --resume"
+                    f"{self.path} was written with other photographs or settings; "
+                    "repeat them, or train without --resume"
                 )
             run.restore(state)
-        except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise UsageError(f"{self.path} cannot be resumed from ({error}); train without --resume") from None
 
 
@@ -176,7 +182,9 @@ def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
     return contextlib.nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
-def settings_key(recipe: Recipe, seed: int, dataset_digest: str, weights_sha256: str, field: str) -> str:
+def settings_key(
+    recipe: Recipe, seed: int, dataset_digest: str, weights_sha256: str, preprocessing: Preprocessing
+) -> str:
     """One line that names everything which decides a run's result, for `Checkpoint`."""
     settings = " ".join(f"{name}={value}" for name, value in dataclasses.asdict(recipe).items())
-    return f"{settings} seed={seed} data={dataset_digest} weights={weights_sha256} field={field}"
+    return f"{settings} seed={seed} data={dataset_digest} weights={weights_sha256} {preprocessing}"

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import tempfile
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
 from tqdm import tqdm
 
 from engines.errors import UsageError, WeightsError
 from trainer.backbone import build_backbone
+from trainer.tensors import load_tensors
 
 ENVIRONMENT = "EDGE_INSPECT_WEIGHTS"
 RANDOM = "random"
@@ -52,8 +54,8 @@ class Weights:
 def find_weights(backbone: str, spec: str | None = None, seed: int = 0) -> Weights:
     """Find weights for `backbone`.
 
-    `spec` is a file (`.pth` or `.safetensors`), or "random" (seeded, for rehearsals only). Without it: the file named by
-    EDGE_INSPECT_WEIGHTS, torch hub's cache, torchvision's official download. Raises WeightsError.
+    `spec` is a file (`.pth` or `.safetensors`), or "random" (seeded, for rehearsals only). Without it: the file that
+    EDGE_INSPECT_WEIGHTS names, torch hub's cache, torchvision's official download. Raises WeightsError.
     """
     if backbone not in OFFICIAL:
         raise UsageError(f"no backbone {backbone!r}; known: {', '.join(OFFICIAL)}")
@@ -72,7 +74,12 @@ def find_weights(backbone: str, spec: str | None = None, seed: int = 0) -> Weigh
 def _random(backbone: str, seed: int) -> Weights:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        arrays = {key: value.numpy() for key, value in build_backbone(backbone).state_dict().items()}
+        network = build_backbone(backbone)
+        for layer in network.modules():
+            # torch's default start lets the features fade away from block to block.
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+        arrays = {key: value.numpy() for key, value in network.state_dict().items()}
     digest = hashlib.sha256(b"".join(arrays[key].tobytes() for key in sorted(arrays))).hexdigest()
     return Weights(arrays, digest, f"random, seed {seed}")
 
@@ -86,18 +93,9 @@ def _from_file(backbone: str, path: Path) -> Weights:
 
 def _read_state(path: Path) -> dict[str, torch.Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: cannot be read as weights ({reason}); download the file again") from None
-    except Exception as error:  # safetensors' own error class derives from Exception alone
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise WeightsError(f"{path}: not a safetensors file ({error}); download the file again") from None
+        state = load_file(path) if path.suffix == ".safetensors" else load_tensors(path)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read as weights ({error}); fetch the file again") from None
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path}: expected a state dict of tensors, found {type(state).__name__}")
     return state
@@ -110,8 +108,8 @@ def _fitting(backbone: str, state: dict[str, torch.Tensor], path: Path) -> dict[
     missing = sorted(set(expected) - optional - set(state))
     if missing:
         raise WeightsError(
-            f"{path}: not weights of {backbone}: {len(missing)} of {len(expected) - len(optional)} tensors are missing, "
-            f"the first {missing[0]!r}; name the file for this backbone, or the backbone of this file"
+            f"{path}: not weights of {backbone}: {len(missing)} of {len(expected) - len(optional)} tensors are "
+            f"missing, the first {missing[0]!r}; name the file for this backbone, or the backbone of this file"
         )
     for key in expected.keys() - optional:
         if state[key].shape != expected[key].shape:
@@ -136,8 +134,8 @@ def _download(backbone: str, target: Path) -> None:
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(
-            f"no weights for {backbone}: not in {ENVIRONMENT}, not in {target.parent}, and {url} cannot be had ({reason}); "
-            "fetch that file on a machine with a network and name it with --weights"
+            f"no weights for {backbone}: {ENVIRONMENT} names none, {target.parent} has none, and {url} cannot be had "
+            f"({reason}); fetch that file on a machine with a network and name it with --weights"
         ) from None
 
 
@@ -159,7 +157,8 @@ def _check_name_hash(path: Path) -> None:
     expected, found = path.stem.rsplit("-", 1)[-1], _sha256(path)
     if not found.startswith(expected):
         raise WeightsError(
-            f"{path}: expected a sha256 that begins with {expected}, found {found[:8]}; delete the file and fetch it again"
+            f"{path}: expected a sha256 that begins with {expected}, found {found[:8]}; "
+            "delete the file and fetch it again"
         )
 
 

@@ -1,0 +1,41 @@
+# `make demo` and `make test` each start from a bare clone: they make .venv and install what they need.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+# torch's CPU build is enough for everything here and spares gigabytes of CUDA; another one is used where it is there.
+TORCH ?= torch==2.13.0
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench clean
+
+help:
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# The stamp is newer than setup.cfg once everything that it names is installed.
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --upgrade pip
+	$(RUN)/python -c 'import torch' 2>/dev/null || $(RUN)/pip install --quiet '$(TORCH)' || \
+		$(RUN)/pip install --quiet torch
+	$(RUN)/pip install --quiet --editable '.[train,test]'
+	@touch $@
+
+install: $(VENV)/installed ## make .venv with everything for development
+
+demo: install ## train, calibrate and run a daemon on drawn parts; writes demo-out/report.html
+	$(RUN)/edge-inspect demo
+
+test: install ## run the test suite
+	$(RUN)/pytest
+
+lint: install ## ruff and mypy
+	$(RUN)/ruff check
+	$(RUN)/ruff format --check
+	$(RUN)/mypy
+
+format: install ## let ruff repair what it can
+	$(RUN)/ruff check --fix
+	$(RUN)/ruff format
+
+clean: ## remove .venv and everything that was built
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-out

@@ -1,0 +1,160 @@
+"""`edge-inspect train`, `evaluate` and `export`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from engines.backbones import BACKBONES
+from engines.cli import Command, invoke
+from engines.errors import UsageError
+from engines.extras import import_extra
+
+HELD_BACK = 0.2
+DEFAULT_RATE = "0.01"
+_WEIGHTS_HELP = (
+    "ImageNet weights of the backbone, .pth or .safetensors (default: the file that EDGE_INSPECT_WEIGHTS names, "
+    "torch hub's cache, torchvision's download), or the word random, for rehearsals"
+)
+
+
+def _configure_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photographs of good parts, or a "
+                        "data set in MVTec AD's layout, of which train/good is used")  # fmt: skip
+    parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="where the bundle is written; a "
+                        "bundle that is already there is replaced once the new one is complete")  # fmt: skip
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet18", help="default: %(default)s")
+    parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
+    parser.add_argument("--recipe", choices=("paper",), default="paper", help="training settings (default: paper)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's 160")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--field", choices=("crop", "full"), default="crop", help="crop: the paper's, blind to the "
+                        "outer rim; full: the whole picture, 1.3 times the work (default: crop)")  # fmt: skip
+    parser.add_argument("--roi", type=_roi, metavar="X,Y,W,H", help="part of the picture to inspect, in pixels")
+    parser.add_argument("--hold-back", type=_share, default=HELD_BACK, metavar="SHARE", help="share of the photographs "
+                        "kept from training, for the threshold (default: %(default)s; 0: calibrate later)")  # fmt: skip
+    parser.add_argument("--false-reject-rate", default=DEFAULT_RATE, metavar="RATE",
+                        help="as for calibrate, which follows the training (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda where it is")
+    parser.add_argument("--resume", action="store_true", help="continue a training that was stopped")
+
+
+def _train(options: argparse.Namespace) -> int:
+    import_extra("torch", "train")
+    from engines.preprocess import Preprocessing
+    from trainer.procedure import Order, choose_device, learn
+    from trainer.recipe import RECIPES
+
+    bundle = learn(
+        Order(
+            data=options.data,
+            out=options.out,
+            backbone=options.backbone,
+            recipe=RECIPES[options.recipe].with_epochs(options.epochs),
+            preprocessing=Preprocessing(field=options.field, roi=options.roi),
+            weights=options.weights,
+            seed=options.seed,
+            held_back=options.hold_back,
+            device=choose_device(options.device),
+            resume=options.resume,
+        )
+    )
+    print(f"bundle:     {bundle.path}", flush=True)
+    if not options.hold_back:
+        print(f"next:       edge-inspect calibrate --bundle {options.out} --good DIR")
+        return 0
+    # By name: the trainer does not know the calibration, and the user could have typed the same.
+    rate = ["--false-reject-rate", options.false_reject_rate]
+    return invoke("calibrate", ["--bundle", str(options.out), "--good", str(options.data), *rate])
+
+
+def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set in MVTec AD's layout")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--engine", default="auto", help="openvino, onnxruntime, or auto: the one calibrated last")
+    parser.add_argument("--precision", default="auto", help="f32, f16, bf16, int8 or auto")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    import_extra("sklearn", "train")
+    import msgspec
+
+    from engines.bundle import Bundle
+    from engines.registry import open_engine
+    from trainer.evaluation import evaluate as measure
+
+    bundle = Bundle.open(options.bundle)
+    backend, precision = options.engine, options.precision
+    if (backend, precision) == ("auto", "auto") and bundle.info.calibrations:
+        backend, precision = bundle.latest_calibration.backend, bundle.latest_calibration.precision
+    with open_engine(bundle, backend, precision) as engine:
+        figures = measure(bundle, engine, options.data)
+    for name, value in figures.items():
+        print(f"{name:<20} {_text(value)}")
+    if options.json:
+        _write(options.json, msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    parser.add_argument("--out", type=Path, required=True, metavar="NEW", help="where the new bundle is written")
+    parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
+    parser.add_argument("--opset", type=int, default=17, metavar="N", help="ONNX operator set (default: 17)")
+
+
+def _export(options: argparse.Namespace) -> None:
+    import_extra("torch", "train")
+    from trainer.procedure import export_again
+
+    bundle = export_again(options.bundle, options.out, options.weights, options.opset)
+    print(f"bundle:     {bundle.path}")
+    print(f"next:       edge-inspect calibrate --bundle {options.out} --good DIR")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _share(text: str) -> float:
+    if not 0 <= (value := float(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, found {text}")
+    return value
+
+
+def _roi(text: str) -> tuple[int, int, int, int]:
+    numbers = text.split(",")
+    if len(numbers) != 4:
+        raise argparse.ArgumentTypeError(f"expected four numbers X,Y,W,H, found {text!r}")
+    x, y, width, height = map(int, numbers)
+    return x, y, width, height
+
+
+train = Command(
+    summary="learn from photographs of good parts, write a bundle and calibrate it",
+    example="edge-inspect train --data photos/flange --out bundles/flange",
+    configure=_configure_train,
+    run=_train,
+)
+evaluate = Command(
+    summary="measure a bundle on a data set with known defects",
+    example="edge-inspect evaluate --bundle bundles/flange --data photos/flange --json flange.json",
+    configure=_configure_evaluate,
+    run=_evaluate,
+)
+export = Command(
+    summary="build a bundle's network anew from its trained head, as after an update",
+    example="edge-inspect export --bundle bundles/flange --out bundles/flange-2",
+    configure=_configure_export,
+    run=_export,
+)

@@ -1,0 +1,212 @@
+"""From a folder of photographs to a bundle: check, split, compute features, train, export, write."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from tqdm import tqdm
+
+from engines import __version__
+from engines.backbones import BACKBONES
+from engines.bundle import BackboneInfo, Bundle, BundleInfo, Provenance, check_target, write_bundle
+from engines.errors import DataError, UsageError, WeightsError
+from engines.export import PATCH_STRIDE, build_model
+from engines.images import decode_image, fingerprint, read_bytes
+from engines.preprocess import Preprocessing
+from trainer.backbone import build_backbone
+from trainer.data import Photograph, hold_back, scan_dataset
+from trainer.features import Features, extract, feature_store
+from trainer.recipe import Recipe
+from trainer.simplenet import SimpleNet
+from trainer.training import Checkpoint, EpochReport, settings_key, train_head
+from trainer.weights import Weights, find_weights
+
+PACKAGES = ("torch", "numpy", "onnx", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What `train` was asked for; `weights` as in `find_weights`, `held_back` the share kept for calibration."""
+
+    data: Path
+    out: Path
+    backbone: str
+    recipe: Recipe
+    preprocessing: Preprocessing
+    weights: str | None
+    seed: int
+    held_back: float
+    device: torch.device
+    resume: bool
+
+
+def learn(order: Order) -> Bundle:
+    """Train on the photographs of `order` and write the bundle, not calibrated yet.
+
+    Everything that can be wrong with the input is found out before the first feature is computed. Ctrl-C leaves no
+    bundle, but a checkpoint to resume from.
+    """
+    check_target(order.out)
+    photographs = _read_photographs(order.data)
+    train, kept = hold_back(photographs, order.held_back, order.seed)
+    weights = find_weights(order.backbone, order.weights, order.seed)
+    _announce(order, train, kept, weights)
+    with _working_folder(order) as folder:
+        network = _train(order, train, weights, folder)
+        info = BundleInfo(
+            schema=1,
+            product=order.data.resolve().name,
+            preprocessing=order.preprocessing,
+            backbone=BackboneInfo(order.backbone, weights.sha256, weights.source),
+            provenance=_provenance(order, train, kept),
+        )
+        head = network.to_head()
+        model = build_model(BACKBONES[order.backbone], weights.arrays, head, order.preprocessing.input_size)
+        return write_bundle(order.out, info, model.SerializeToString(), head)
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu` or `cuda` into a device. Raises UsageError where CUDA was asked for and is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("expected a CUDA device for --device cuda, found none; install torch's CUDA build, or use cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions that decide a training's result, for the bundle's provenance."""
+    return {"edge-inspect": __version__, **{package: version(package) for package in PACKAGES}}
+
+
+def _read_photographs(data: Path) -> list[Photograph]:
+    """Check every photograph, all bad ones in one message; the same bytes twice are one photograph."""
+    problems = []
+    unique: dict[str, Photograph] = {}
+    paths = scan_dataset(data).train_good
+    for path in tqdm(paths, desc="checking", unit="photo", disable=None, leave=False):
+        try:
+            content = read_bytes(path)
+            decode_image(content, str(path))
+            mark = fingerprint(content)
+            unique.setdefault(mark, Photograph(path, mark))
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        lines = "\n  ".join(problems)
+        raise DataError(
+            f"{len(problems)} of {len(paths)} photographs cannot be used; repair or remove them:\n  {lines}"
+        )
+    if len(unique) < len(paths):
+        print(f"left out:   {len(paths) - len(unique)} photographs that repeat another one byte for byte")
+    return list(unique.values())
+
+
+def _announce(order: Order, train: Sequence[Photograph], kept: Sequence[Photograph], weights: Weights) -> None:
+    unseen = order.preprocessing.unseen_share
+    rim = f"; the outer {unseen:.0%} of the area is never inspected (--field full sees it)" if unseen else ""
+    print(f"good parts: {len(train)} to train on, {len(kept)} held back for calibration, from {order.data}")
+    print(f"backbone:   {order.backbone}, weights {weights.source} (sha256 {weights.sha256[:12]})")
+    print(f"field:      {order.preprocessing.field}{rim}")
+    print(f"device:     {order.device}", flush=True)
+
+
+@contextmanager
+def _working_folder(order: Order) -> Iterator[Path]:
+    """A folder beside the bundle for checkpoint and features, removed once the bundle is written."""
+    folder = order.out.parent / f".{order.out.name}.training"
+    if not order.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made ({error.strerror}); name another place with --out") from None
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _train(order: Order, train: Sequence[Photograph], weights: Weights, folder: Path) -> SimpleNet:
+    grid = order.preprocessing.input_size // PATCH_STRIDE
+    channels = sum(BACKBONES[order.backbone].channels)
+    digest = _dataset_digest(train)
+    key = settings_key(order.recipe, order.seed, digest, weights.sha256, order.preprocessing)
+    with feature_store(len(train), grid, channels, folder) as store:
+        features = _features(order, train, weights, store)
+        began = time.monotonic()
+        with tqdm(total=order.recipe.epochs, desc="training", unit="epoch", disable=None) as bar:
+            network, last = _run_epochs(order, features, Checkpoint(folder / "checkpoint.pt", key), bar)
+    if last:
+        spent = time.monotonic() - began
+        print(f"trained:    {last.epoch} epochs in {spent:.0f} s, loss {last.loss:.4f} at the last", flush=True)
+    return network
+
+
+def _features(order: Order, train: Sequence[Photograph], weights: Weights, store: Any) -> Features:
+    backbone = build_backbone(order.backbone, weights.arrays).to(order.device)
+    paths = [photograph.path for photograph in train]
+    with tqdm(total=len(paths), desc="features", unit="photo", disable=None) as bar:
+        return extract(
+            backbone, paths, order.preprocessing, order.device, lambda done, _: bar.update(done - bar.n), store
+        )
+
+
+def _run_epochs(
+    order: Order, features: Features, checkpoint: Checkpoint, bar: tqdm
+) -> tuple[SimpleNet, EpochReport | None]:
+    reports: list[EpochReport] = []
+
+    def show(report: EpochReport) -> None:
+        reports[:] = [report]
+        bar.set_postfix(loss=f"{report.loss:.4f}", refresh=False)
+        bar.update(report.epoch - bar.n)
+
+    network = train_head(features, order.recipe, order.seed, order.device, show, checkpoint)
+    return network, reports[-1] if reports else None
+
+
+def _provenance(order: Order, train: Sequence[Photograph], kept: Sequence[Photograph]) -> Provenance:
+    return Provenance(
+        dataset_digest=_dataset_digest([*train, *kept]),
+        images=len(train),
+        held_back=tuple(photograph.path.relative_to(order.data).as_posix() for photograph in kept),
+        seed=order.seed,
+        recipe=asdict(order.recipe),
+        versions=package_versions(),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        trained_on=tuple(photograph.fingerprint for photograph in train),
+    )
+
+
+def _dataset_digest(photographs: Sequence[Photograph]) -> str:
+    """Sha256 over the photographs' fingerprints, whatever their names and order."""
+    return hashlib.sha256("\n".join(sorted(photograph.fingerprint for photograph in photographs)).encode()).hexdigest()
+
+
+def export_again(source: Path, out: Path, weights: str | None, opset: int) -> Bundle:
+    """Build the network of the bundle at `source` anew from its unfolded head and the backbone's weights.
+
+    The new bundle is not calibrated: a threshold belongs to the network that it was measured on. Raises WeightsError
+    where the weights are not those that the head was trained on.
+    """
+    check_target(out)
+    bundle = Bundle.open(source)
+    backbone = bundle.info.backbone
+    found = find_weights(backbone.name, weights, bundle.info.provenance.seed)
+    if found.sha256 != backbone.weights_sha256:
+        raise WeightsError(
+            f"{source} was trained on weights {backbone.weights_source} (sha256 {backbone.weights_sha256[:12]}), "
+            f"found {found.source} ({found.sha256[:12]}); name that file with --weights"
+        )
+    head = bundle.load_head()
+    size = bundle.info.preprocessing.input_size
+    model = build_model(BACKBONES[backbone.name], found.arrays, head, size, opset)
+    return write_bundle(out, msgspec.structs.replace(bundle.info, calibrations=()), model.SerializeToString(), head)
