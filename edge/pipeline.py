@@ -28,9 +28,7 @@ class Pipeline:
         self._camera = camera
         self._judge = Judge(calibration.threshold, calibration.map_threshold, bundle.info.preprocessing)
         self._frames = self._frame_queue(camera)
-        self._judgements: BoundedQueue[Judgement] = BoundedQueue(
-            config.pipeline.verdicts, Policy.ALL, lambda _: self.health.count_drop("verdict queue")
-        )
+        self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
         self._publisher = Publisher(
             config.station, config.publish, bundle.digest, calibration, self._judgements, self.health
         )

@@ -26,9 +26,12 @@ class QueueClosedError(Exception):
 
 
 class BoundedQueue(Generic[Item]):
-    """A queue of at most `capacity` items between threads. `on_drop` is called once for every item that gave way."""
+    """A queue of at most `capacity` items between threads. `on_drop` is called once for every item that gave way.
 
-    def __init__(self, capacity: int, policy: Policy, on_drop: Callable[[Item], None]) -> None:
+    Under `all` no item ever does.
+    """
+
+    def __init__(self, capacity: int, policy: Policy, on_drop: Callable[[Item], None] | None = None) -> None:
         self._capacity = capacity
         self._policy = policy
         self._on_drop = on_drop
@@ -48,8 +51,9 @@ class BoundedQueue(Generic[Item]):
                 evicted.append(self._items.popleft())
             self._items.append(item)
             self._changed.notify_all()
-        for old in evicted:
-            self._on_drop(old)
+        if self._on_drop is not None:
+            for old in evicted:
+                self._on_drop(old)
 
     def get(self, timeout_s: float) -> Item | None:
         """Take the oldest item, or None after `timeout_s`. Raises QueueClosedError once it is closed and empty."""

@@ -34,7 +34,7 @@ def health() -> Health:
 
 
 def frame_queue() -> BoundedQueue[Frame]:
-    return BoundedQueue(1, Policy.ALL, lambda _: None)
+    return BoundedQueue(1, Policy.ALL)
 
 
 def write(path: Path) -> None:

@@ -40,8 +40,8 @@ def frame_of(image: NDArray[np.uint8] | None, fault: str = "") -> Frame:
 
 def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement]:
     """Run the worker over frames, and take what comes out."""
-    waiting: BoundedQueue[Frame] = BoundedQueue(len(frames), Policy.ALL, lambda _: None)
-    judged: BoundedQueue[Judgement] = BoundedQueue(len(frames), Policy.ALL, lambda _: None)
+    waiting: BoundedQueue[Frame] = BoundedQueue(len(frames), Policy.ALL)
+    judged: BoundedQueue[Judgement] = BoundedQueue(len(frames), Policy.ALL)
     for frame in frames:
         waiting.put(frame)
     waiting.close()
@@ -109,8 +109,8 @@ def test_an_engine_that_fails_makes_its_frames_undecidable(
 
 
 def test_it_waits_for_frames_without_ending(engine: Engine, judge: Judge, render_part) -> None:
-    waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL, lambda _: None)
-    judged: BoundedQueue[Judgement] = BoundedQueue(1, Policy.ALL, lambda _: None)
+    waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL)
+    judged: BoundedQueue[Judgement] = BoundedQueue(1, Policy.ALL)
     worker = Worker("inspector", Inspector(engine, judge, waiting, judged))
     worker.start()
     threading.Event().wait(0.3)

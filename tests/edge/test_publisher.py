@@ -25,7 +25,7 @@ class Station:
 
     def __init__(self, bundle: Bundle, endpoint: str) -> None:
         self.health = Health()
-        self.judgements: BoundedQueue[Judgement] = BoundedQueue(1000, Policy.ALL, lambda _: None)
+        self.judgements: BoundedQueue[Judgement] = BoundedQueue(1000, Policy.ALL)
         self.publisher = Publisher(
             "cell-7",
             PublishTable(bind=endpoint, heartbeat_s=0.1),
