@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -19,6 +22,7 @@ from engines.images import list_images, read_image
 from engines.preprocess import Preprocessing
 from engines.registry import open_engine
 
+REPOSITORY = Path(__file__).parents[2]
 F32 = ("onnxruntime", "f32")
 BF16 = ("openvino", "bf16")
 
@@ -115,6 +119,22 @@ def test_scores_tell_a_precision_that_does_not_say_what_it_is(
     if not passes:
         assert "has drifted by" in gate.reason
         assert gate.worst_drift > 5 * gate.tolerance
+
+
+@pytest.mark.parametrize(("precision", "kernels"), [("f32", "AVX2"), ("bf16", "AVX512_CORE")])
+def test_the_same_precision_on_a_lesser_cpu_passes(calibrated: Any, precision: str, kernels: str) -> None:
+    """OpenVINO made to take the kernels of an older CPU, as on another machine."""
+    bundle, _ = calibrated("openvino", precision)
+    program = (
+        "import sys; from calibration.golden import check_parity; from engines.bundle import Bundle\n"
+        "from engines.registry import open_engine\n"
+        "bundle = Bundle.open(sys.argv[1])\n"
+        "print(check_parity(open_engine(bundle, 'openvino', sys.argv[2]), bundle, bundle.latest_calibration))"
+    )
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": kernels}
+    command = [sys.executable, "-c", program, str(bundle.path), precision]
+    result = subprocess.run(command, env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+    assert "passed=True" in result.stdout, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
