@@ -39,7 +39,11 @@ class Retry(Table, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class FolderCamera(Retry, frozen=True, kw_only=True, tag="folder"):
-    """A watched folder: every image file is a part, taken once when its writer has closed it or moved it in."""
+    """A watched folder: every image file is a part, taken once when its writer has closed it or moved it in.
+
+    Left alone are hidden files and other suffixes, so a writer may use such a name until a file is complete. Files
+    already there are taken first, by name, at every start of the daemon.
+    """
 
     path: Annotated[Path, msgspec.Meta(description="Folder that another program writes image files into.")]
     watch: Annotated[

@@ -141,6 +141,15 @@ def test_ctrl_c_ends_it_in_order_too(start_daemon, listener, inbox: Path) -> Non
     listener.until(lambda heard: "Stopped" in heard.states)
 
 
+def test_it_can_be_stopped_while_it_waits_for_a_subscriber(start_daemon, inbox: Path) -> None:
+    daemon = start_daemon(folder_camera(inbox))
+    deadline = time.monotonic() + 60
+    while "passed the parity gate" not in "\n".join(daemon.errors):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert daemon.end() == 0
+
+
 def test_a_second_signal_ends_it_at_once(start_daemon, listener, tmp_path: Path) -> None:
     path = tmp_path / "long.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 64))
