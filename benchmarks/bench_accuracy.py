@@ -38,10 +38,11 @@ from benchmarks.results import Row, append_row, format_table, load_rows, summari
 from engines.backbones import BACKBONES
 from engines.errors import DataError, InspectError
 from engines.export import PATCH_STRIDE, map_matrix
-from engines.images import read_image
+from engines.images import check_images, read_image
 from engines.preprocess import Preprocessing
 from trainer.backbone import build_backbone
 from trainer.data import Dataset, Sample, scan_dataset
+from trainer.evaluation import read_mask
 from trainer.features import Features, extract, patch_features
 from trainer.memory_bank import build_memory_bank
 from trainer.metrics import image_metrics, pixel_metrics
@@ -108,13 +109,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measure(options: argparse.Namespace) -> list[Row]:
     """Run what is not yet in the JSON file; all rows that were asked for, old and new."""
+    earlier = load_rows(options.json) if options.json else []
     weights = find_weights(options.backbone, options.weights)
     datasets = _datasets(options.data)
     wanted = _runs(options, list(datasets), weights.sha256)
-    rows = [row for row in load_rows(options.json) if any(run.is_in([row]) for run in wanted)] if options.json else []
+    rows = [row for row in earlier if any(run.is_in([row]) for run in wanted)]
     machine = describe_machine()
     left = [run for run in wanted if not run.is_in(rows)]
-    print(f"{len(wanted)} runs, {len(wanted) - len(left)} of them in {options.json}", file=sys.stderr)
+    print(f"{len(wanted)} runs, {len(wanted) - len(left)} of them done before", file=sys.stderr)
     for (data, field), group in itertools.groupby(left, key=lambda run: (run.data, run.field)):
         for row in _measure_group(datasets[data], field, list(group), weights, options.jobs):
             row["machine"] = {**machine, "jobs": options.jobs, "load": describe_machine()["load"]}
@@ -178,7 +180,7 @@ def measure_run(job: Job) -> Row:
     spread = map_matrix(size, size // PATCH_STRIDE).astype(np.float32)
     scores, maps = _evaluate(detector, np.load(job.test, mmap_mode="r"), spread)
     is_defect = [sample.is_defect for sample in job.samples]
-    masks = [_mask(sample, preprocessing) for sample in job.samples]
+    masks = [read_mask(sample.mask, preprocessing) for sample in job.samples]
     return {
         **asdict(job.run),
         **image_metrics(scores, is_defect),
@@ -214,13 +216,6 @@ def _inspect(detector: Detector, patches: Tensor, spread: NDArray[np.float32]) -
     return float(values.max()), spread @ values @ spread.T
 
 
-def _mask(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.bool_] | None:
-    if sample.mask is None:
-        return None
-    mask = read_image(sample.mask)
-    return preprocessing.mask(mask if mask.ndim == 2 else mask.max(axis=2))
-
-
 def _infer_ms(detector: Detector, job: Job, preprocessing: Preprocessing, spread: NDArray[np.float32]) -> float:
     """Median over some test images, one at a time: preprocessed frame in, score and map out, PyTorch in float32."""
     backbone = build_backbone(job.run.backbone, job.weights.arrays)
@@ -242,6 +237,10 @@ def _datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
         if dataset.root.name in found:
             raise DataError(f"two data sets are called {dataset.root.name!r}; rows would be taken for each other's")
         found[dataset.root.name] = dataset
+    # A bad file in the last set must not surface after hours on the first.
+    for dataset in found.values():
+        masks = [sample.mask for sample in dataset.test if sample.mask]
+        check_images([*dataset.train_good, *(sample.path for sample in dataset.test), *masks])
     return found
 
 

@@ -15,7 +15,9 @@ Row = dict[str, Any]
 
 
 def load_rows(path: Path) -> list[Row]:
-    """Rows written by an earlier run, or none. Raises DataError where the file is something else."""
+    """Rows written by an earlier run, or none. Raises DataError for a file of something else and a missing folder."""
+    if not path.parent.is_dir():
+        raise DataError(f"{path}: expected a file in an existing folder, found none at {path.parent}; create it first")
     if not path.exists():
         return []
     try:

@@ -83,6 +83,17 @@ def test_folder_without_test_images_is_refused(part_photos: Path, capsys: pytest
     assert "found no test images" in capsys.readouterr().err
 
 
+def test_a_bad_photograph_is_named_before_anything_runs(
+    small_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "flange"
+    shutil.copytree(small_set, copy)
+    bad = next((copy / "ground_truth" / "scratch").iterdir())
+    bad.write_bytes(bad.read_bytes()[:100])
+    assert main(["--data", str(copy), "--weights", "random"]) == 2
+    assert str(bad) in capsys.readouterr().err
+
+
 def test_two_sets_of_one_name_are_refused(small_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(small_set), str(small_set), "--weights", "random"]) == 2
     assert "'flange'" in capsys.readouterr().err

@@ -29,6 +29,11 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path: Path, content: s
     assert path.read_text() == content
 
 
+def test_a_missing_folder_is_found_out_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="existing folder"):
+        load_rows(tmp_path / "none" / "rows.json")
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [([0.9], "90.0"), ([0.9, 0.8], "85.0 ± 7.1"), ([0.9, None], "-"), ([None], "-"), ([], "-")],

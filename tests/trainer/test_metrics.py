@@ -146,7 +146,7 @@ def test_defects_without_mask_are_left_out_and_counted() -> None:
 
 def test_pixels_of_good_parts_count_with_and_without_a_mask() -> None:
     maps, masks = small_maps(5, None)
-    truth = masks.any((1, 2))
+    truth = np.asarray(masks.any((1, 2)))
     without = pixel_metrics(maps, [mask if mask.any() else None for mask in masks], truth)
     assert without == pixel_metrics(maps, list(masks), truth)
     assert without != pixel_metrics(maps[truth], list(masks[truth]), truth[truth])
