@@ -137,8 +137,7 @@ def _train(photographs: Path, bundle: Path, size: Size) -> None:
     if outcome.code == 2 and _NO_WEIGHTS in outcome.errors and not os.environ.get(_WEIGHTS):
         print("weights: none could be had, so THE BACKBONE IS RANDOM and detection will be weak", flush=True)
         outcome = run_command([*command, "--weights", "random"], size.patience_s)
-    if outcome.code:
-        raise DemoError(f"edge-inspect train ended with exit code {outcome.code}; it said why above")
+    _check("train", outcome.code)
     source = Bundle.open(bundle).info.backbone
     print(f"weights: {source.weights_source} (sha256 {source.weights_sha256[:12]})", flush=True)
 
@@ -150,9 +149,13 @@ def _evaluate(bundle: Path, photographs: Path, target: Path, size: Size) -> dict
 
 
 def _require(command: Sequence[str], size: Size) -> None:
-    code = run_command(command, size.patience_s).code
+    _check(command[0], run_command(command, size.patience_s).code)
+
+
+def _check(name: str, code: int) -> None:
     if code:
-        raise DemoError(f"edge-inspect {command[0]} ended with exit code {code}; it said why above")
+        # 2 says that the input was wrong, and so it is the user's here as well.
+        raise (UsageError if code == 2 else DemoError)(f"edge-inspect {name} ended with exit code {code}; see above")
 
 
 def _fresh_parts(kind: str, size: Size) -> dict[str, Part]:
