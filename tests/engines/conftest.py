@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
+from engines.backbones import IMAGENET_MEAN, IMAGENET_STD
 from engines.engine import Inspection
 from engines.head import LEAKY_SLOPE, Head
 from engines.images import list_images, read_image
@@ -41,7 +42,7 @@ def reference() -> Callable[..., Inspection]:
 
 @pytest.fixture(scope="session")
 def random_weights() -> Callable[[str], Arrays]:
-    """`random_weights(backbone name)`: a seeded state dict whose BatchNorm statistics are not the identity."""
+    """`random_weights(backbone name)`: a seeded state dict whose BatchNorm is not the identity. Do not change it."""
     return _random_weights
 
 
@@ -121,8 +122,8 @@ def _reference(name: str, weights: Arrays, head: Head, frames: NDArray[np.uint8]
     return Inspection(patches.amax((1, 2)).numpy(), maps, embeddings.numpy())
 
 
+@cache
 def _random_weights(name: str) -> Arrays:
-    assert name in BACKBONES
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     arrays = {key: value.numpy().copy() for key, value in build_backbone(name).state_dict().items()}
