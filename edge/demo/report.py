@@ -165,8 +165,8 @@ def _tables(story: Story) -> str:
     return (
         '<div class="columns"><div><h2>By kind of defect</h2>'
         f'<div class="panel">{kinds}</div></div><div><h2>On the test set</h2><div class="panel">'
-        f'{_table(("edge-inspect evaluate", ""), metrics)}<p class="soft small">A third set of drawn parts, scored '
-        "without a threshold.</p></div></div></div>"
+        f'{_table(("edge-inspect evaluate", ""), metrics)}<p class="soft small">Other drawn parts than those of '
+        "the line.</p></div></div></div>"
     )
 
 
