@@ -42,24 +42,27 @@ def truncated_l1(network: SimpleNet, patches: Tensor, noise: Tensor, margin: flo
     """
     true = network.adaptor(patches)
     noise = noise.to(true.dtype)
-    fake = true + noise
     weight, bias = _fold_norm(network, true, noise)
     with torch.no_grad():
         true_excess = margin - _normality(network, true, weight, bias)
-        fake_excess = margin + _normality(network, fake, weight, bias)
+        fake_excess = margin + _normality(network, true + noise, weight, bias)
         excess = torch.cat([true_excess, fake_excess])
         value = excess.clamp_min(0).sum() / len(patches)
         rows, slopes, active = _active_rows(excess, len(patches))
-    normality = _normality(network, torch.cat([true, fake]).index_select(0, rows), weight, bias)
+        shift = noise.index_select(0, rows) * (slopes > 0).unsqueeze(1)
+    normality = _normality(network, true.index_select(0, rows) + shift, weight, bias)
     return Loss((normality * slopes).sum() / len(patches), value, active / len(excess))
 
 
-def _active_rows(excess: Tensor, trues: int) -> tuple[Tensor, Tensor, int]:
-    """Rows whose loss has a gradient, filled up to a whole bucket; dLoss/dD of each (0 for the fill); their number."""
-    rows = (excess > 0).nonzero().squeeze(1)
-    fill = -len(rows) % ROW_BUCKET
-    slopes = torch.where(rows < trues, -1.0, 1.0).to(excess.dtype)
-    return functional.pad(rows, (0, fill)), functional.pad(slopes, (0, fill)), len(rows)
+def _active_rows(excess: Tensor, patches: int) -> tuple[Tensor, Tensor, int]:
+    """Patches whose loss has a gradient, as feature (dLoss/dD = -1) or with noise (1): their rows, slopes and number.
+
+    Filled up to a whole bucket with patches of slope 0.
+    """
+    active = (excess > 0).nonzero().squeeze(1)
+    fill = -len(active) % ROW_BUCKET
+    slopes = torch.where(active < patches, -1.0, 1.0).to(excess.dtype)
+    return functional.pad(active % patches, (0, fill)), functional.pad(slopes, (0, fill)), len(active)
 
 
 def _fold_norm(network: SimpleNet, true: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from engines.errors import UsageError
 from engines.preprocess import Preprocessing
 from trainer.features import Features
 from trainer.loss import truncated_l1
+from trainer.noise import GaussianNoise
 from trainer.recipe import Recipe
 from trainer.simplenet import SimpleNet
 from trainer.tensors import load_tensors
@@ -41,12 +42,11 @@ class Run:
 
     network: SimpleNet
     optimisers: tuple[torch.optim.Optimizer, ...]
-    generator: torch.Generator
     epoch: int = 0
 
     @classmethod
     def fresh(cls, channels: int, recipe: Recipe, seed: int, device: torch.device) -> Run:
-        """Seeded weights, two Adams (section 4.3) and the stream that shuffles and draws noise."""
+        """Seeded weights and two Adams (section 4.3)."""
         generator = torch.Generator().manual_seed(seed)
         network = SimpleNet(channels, recipe.hidden, generator).to(device).train()
         rates = (
@@ -54,14 +54,13 @@ class Run:
             (network.discriminator_parameters(), recipe.discriminator_rate),
         )
         optimisers = tuple(torch.optim.Adam(p, lr, weight_decay=recipe.weight_decay, fused=True) for p, lr in rates)
-        return cls(network, optimisers, generator)
+        return cls(network, optimisers)
 
     def state(self) -> dict[str, Any]:
         """Tensors and numbers only, so that `torch.load(weights_only=True)` reads it back."""
         return {
             "network": self.network.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "generator": self.generator.get_state(),
             "epoch": self.epoch,
         }
 
@@ -70,7 +69,6 @@ class Run:
         self.network.load_state_dict(state["network"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
 
 
@@ -125,9 +123,10 @@ def train_head(
     run = Run.fresh(features.patches.shape[2], recipe, seed, device)
     if checkpoint:
         checkpoint.load_into(run)
+    noise = GaussianNoise(recipe.noise_sigma, training_dtype(device))
     saved = time.monotonic()
     while run.epoch < recipe.epochs:
-        report = _epoch(run, features, recipe, device)
+        report = _epoch(run, features, recipe, noise, np.random.default_rng([seed, run.epoch]))
         if checkpoint and time.monotonic() - saved > CHECKPOINT_EVERY_S:
             checkpoint.save(run)
             saved = time.monotonic()
@@ -136,13 +135,15 @@ def train_head(
     return run.network.eval()
 
 
-def _epoch(run: Run, features: Features, recipe: Recipe, device: torch.device) -> EpochReport:
-    order = torch.randperm(len(features.patches), generator=run.generator).numpy()
+def _epoch(run: Run, features: Features, recipe: Recipe, noise: GaussianNoise, rng: np.random.Generator) -> EpochReport:
+    """One pass in an order of its own; `rng` belongs to this epoch alone, so that nothing of it needs saving."""
+    device = run.network.adaptor.weight.device
+    order = rng.permutation(len(features.patches))
     losses, shares = [], []
     for start in range(0, len(order), recipe.batch_images):
         patches = load_batch(features, order[start : start + recipe.batch_images], device)
-        noise = torch.randn(patches.shape, generator=run.generator) * recipe.noise_sigma
-        value, share = _step(run, patches, noise.to(patches), recipe.margin)
+        drawn = noise.draw(rng, *patches.shape).to(device)
+        value, share = _step(run, patches, drawn, recipe.margin)
         losses.append(value)
         shares.append(share)
     run.epoch += 1

@@ -1,0 +1,30 @@
+"""Gaussian noise by the million, cheap enough for every training step to draw its own.
+
+A 16-bit random number picks one of 65536 equally likely values of the normal law. Drawing normals one by one took a
+third of a step, this takes a twentieth. The values' variance is 2e-5 below 1 and the largest is 4.3 sigma; what is
+left out beyond it has a probability of 2e-5. bfloat16, in which heads train where the processor has it, rounds more.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEVELS = 1 << 16
+
+
+class GaussianNoise:
+    """N(0, sigma^2) in a dtype of one's choice, from a numpy generator."""
+
+    def __init__(self, sigma: float, dtype: torch.dtype) -> None:
+        law = NormalDist()
+        middles = [law.inv_cdf((level + 0.5) / LEVELS) for level in range(LEVELS)]
+        self._values = (torch.tensor(middles, dtype=torch.float64) * sigma).to(dtype)
+
+    def draw(self, rng: np.random.Generator, rows: int, columns: int) -> Tensor:
+        """Independent draws of shape `(rows, columns)`, on the CPU."""
+        levels = rng.integers(0, LEVELS, rows * columns, dtype=np.uint16)
+        return self._values.index_select(0, torch.from_numpy(levels.astype(np.int32))).view(rows, columns)
