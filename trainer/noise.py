@@ -1,8 +1,8 @@
 """Gaussian noise by the million, cheap enough for every training step to draw its own.
 
-A 16-bit random number picks one of 65536 equally likely values of the normal law. Drawing normals one by one took a
-third of a step, this takes a twentieth. The values' variance is 2e-5 below 1 and the largest is 4.3 sigma; what is
-left out beyond it has a probability of 2e-5. bfloat16, in which heads train where the processor has it, rounds more.
+A 16-bit random number picks one of 65536 equally likely values of the normal law, in a fifth of the time that a
+generator of normals takes. The values' variance is 2e-5 below 1 and the largest is 4.3 sigma, beyond which the law has
+2e-5 of its probability. bfloat16, in which heads train where the processor has it, rounds more.
 """
 
 from __future__ import annotations

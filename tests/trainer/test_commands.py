@@ -1,0 +1,198 @@
+"""`train`, `evaluate` and `export` as a user types them: a bundle at the end, or one clear line and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.bundle import Bundle
+from engines.cli import main
+from engines.errors import BundleError
+
+FAST = ["--weights", "random", "--epochs", "1"]
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle made by `edge-inspect train` from the ten photographs."""
+    out = tmp_path_factory.mktemp("bundles") / "part"
+    assert run("train", "--data", photos, "--out", out, *FAST, "--hold-back", 0.4) == 0
+    return out
+
+
+def test_train_leaves_a_calibrated_bundle_and_nothing_else(trained: Path, photos: Path) -> None:
+    bundle = Bundle.open(trained)
+    provenance = bundle.info.provenance
+    assert provenance.images == 6
+    assert len(provenance.held_back) == 4
+    assert set(provenance.held_back) < {path.name for path in photos.iterdir()}
+    assert len(provenance.trained_on) == 6
+    assert bundle.latest_calibration.parts == 4
+    assert bundle.info.backbone.weights_source == "random, seed 0"
+    assert [path.name for path in trained.parent.iterdir()] == ["part"]
+
+
+def test_training_again_gives_the_same_network(trained: Path, photos: Path, tmp_path: Path) -> None:
+    assert run("train", "--data", photos, "--out", tmp_path / "again", *FAST, "--hold-back", 0.4) == 0
+    again, before = Bundle.open(tmp_path / "again"), Bundle.open(trained)
+    assert again.files["model.onnx"] == before.files["model.onnx"]
+    assert again.files["head.safetensors"] == before.files["head.safetensors"]
+
+
+def test_export_builds_the_same_network_from_the_head(trained: Path, tmp_path: Path) -> None:
+    assert run("export", "--bundle", trained, "--out", tmp_path / "new", "--weights", "random") == 0
+    new = Bundle.open(tmp_path / "new")
+    assert new.files["model.onnx"] == Bundle.open(trained).files["model.onnx"]
+    assert new.info.calibrations == ()
+
+
+def test_export_refuses_other_weights(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    from trainer.backbone import build_backbone
+
+    torch.save(build_backbone("resnet18").state_dict(), tmp_path / "other.pth")
+    assert run("export", "--bundle", trained, "--out", tmp_path / "new", "--weights", tmp_path / "other.pth") == 2
+    assert "was trained on weights random, seed 0" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_evaluate_writes_the_agreed_keys(trained: Path, photos: Path, tmp_path: Path) -> None:
+    data = mvtec(tmp_path / "data", photos)
+    assert run("evaluate", "--bundle", trained, "--data", data, "--json", tmp_path / "figures.json") == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    agreed = "image_auroc image_ap image_f1_max pixel_auroc pixel_ap aupro escape_at_1pct_fr n_good n_defect"
+    assert {*agreed.split(), "engine", "precision"} <= figures.keys()
+    assert (figures["n_good"], figures["n_defect"], figures["n_empty_masks"]) == (3, 2, 1)
+    assert figures["threshold"] == Bundle.open(trained).latest_calibration.threshold
+
+
+def mvtec(root: Path, photos: Path) -> Path:
+    """Test set of three good parts, one with a marked smear and one with a defect that has no mask."""
+    paths = sorted(photos.iterdir())
+    for folder in ("train/good", "test/good", "test/smear", "ground_truth/smear"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy(paths[0], root / "train/good")
+    for path in paths[1:4]:
+        shutil.copy(path, root / "test/good")
+    for index, path in enumerate(paths[4:6]):
+        image = cv2.imread(str(path))
+        cv2.rectangle(image, (60, 30), (80, 45), (20, 20, 220), -1)
+        cv2.imwrite(str(root / f"test/smear/{index}.png"), image)
+    mask = np.zeros((120, 140), np.uint8)
+    mask[30:46, 60:81] = 255
+    cv2.imwrite(str(root / "ground_truth/smear/0_mask.png"), mask)
+    return root
+
+
+def test_evaluate_needs_a_test_set(trained: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("evaluate", "--bundle", trained, "--data", photos) == 2
+    assert "found no test photographs" in capsys.readouterr().err
+
+
+def empty(folder: Path, photos: Path) -> None:
+    pass
+
+
+def one_photograph(folder: Path, photos: Path) -> None:
+    shutil.copy(sorted(photos.iterdir())[0], folder)
+
+
+def the_same_twice(folder: Path, photos: Path) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copy(sorted(photos.iterdir())[0], folder / name)
+
+
+def two_broken(folder: Path, photos: Path) -> None:
+    shutil.copytree(photos, folder, dirs_exist_ok=True)
+    (folder / "text.png").write_text("this is no image")
+    image = cv2.imread(str(sorted(photos.iterdir())[0]))
+    (folder / "cut.jpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes()[:800])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "options", "words"),
+    [
+        (empty, FAST, ["no photographs in"]),
+        (one_photograph, FAST, ["at least 2 different photographs", "found 1"]),
+        (the_same_twice, FAST, ["at least 2 different photographs", "found 1"]),
+        (two_broken, FAST, ["2 of 12 photographs", "text.png", "cut.jpg", "truncated"]),
+        (one_photograph, [*FAST, "--hold-back", "0", "--roi", "100,100,100,100"], ["does not lie inside the 140x120"]),
+        (one_photograph, ["--weights", "/no/such/file.pth", "--hold-back", "0"], ["no weights for resnet18"]),
+        (one_photograph, ["--weights", "random", "--epochs", "0"], ["at least 1 epoch"]),
+    ],
+)
+def test_bad_input_is_named_in_one_message(
+    tmp_path: Path,
+    photos: Path,
+    capsys: pytest.CaptureFixture[str],
+    prepare: object,
+    options: list[str],
+    words: list[str],
+) -> None:
+    (tmp_path / "data").mkdir()
+    prepare(tmp_path / "data", photos)  # type: ignore[operator]
+    assert run("train", "--data", tmp_path / "data", "--out", tmp_path / "bundle", *options) == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert "Traceback" not in message
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_not_replaced(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    assert run("train", "--data", photos, "--out", tmp_path / "mine", *FAST) == 2
+    assert "thesis.txt" in capsys.readouterr().err
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    "option", [["--hold-back", "1"], ["--hold-back", "x"], ["--roi", "1,2"], ["--backbone", "vgg"]]
+)
+def test_wrong_usage_ends_with_2(photos: Path, tmp_path: Path, option: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run("train", "--data", photos, "--out", tmp_path / "bundle", *option)
+    assert stop.value.code == 2
+
+
+def test_ctrl_c_leaves_no_bundle_and_resume_ends_where_an_unbroken_run_does(tmp_path: Path, photos: Path) -> None:
+    """A real process, a real SIGINT; the resumed network is the unbroken one's to the bit."""
+    settings = ["--data", photos, "--weights", "random", "--hold-back", "0"]
+    script = (
+        "import sys, trainer.training as t; t.CHECKPOINT_EVERY_S = -1; from engines.cli import main; sys.exit(main())"
+    )
+    out = tmp_path / "bundle"
+    command = [sys.executable, "-c", script, "train", *map(str, settings), "--epochs", "6", "--out", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    checkpoint = tmp_path / ".bundle.training" / "checkpoint.pt"
+    deadline = time.monotonic() + 200
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert not out.exists()
+    with pytest.raises(BundleError):
+        Bundle.open(out)
+
+    assert run("train", *settings, "--epochs", 6, "--out", out, "--resume") == 0
+    assert not checkpoint.exists()
+    assert run("train", *settings, "--epochs", 6, "--out", tmp_path / "unbroken") == 0
+    assert Bundle.open(out).files["model.onnx"] == Bundle.open(tmp_path / "unbroken").files["model.onnx"]
