@@ -43,3 +43,9 @@ class EngineError(InspectError):
     """A backend that is absent, does not compile the network, or fails while it runs."""
 
     exit_code = 1
+
+
+class PrecisionError(EngineError):
+    """A precision was asked for that the backend, the bundle or the processor does not have."""
+
+    exit_code = 2

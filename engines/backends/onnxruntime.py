@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engines.bundle import Bundle
 from engines.cpu import cpu_name
 from engines.engine import Engine, EngineDescription, Inspection, check_frames
-from engines.errors import EngineError
+from engines.errors import EngineError, PrecisionError
 from engines.probe import Probe
 
 NAME = "onnxruntime"
@@ -27,7 +27,7 @@ def probe() -> Probe:
 def open_engine(bundle: Bundle, precision: str, reason: str) -> Engine:
     """Build the session of a bundle's network. Raises EngineError."""
     if precision != "f32":
-        raise EngineError(
+        raise PrecisionError(
             f"ONNX Runtime runs bundles in f32 only, asked for {precision}; choose --precision f32 or --engine openvino"
         )
     return OnnxRuntimeEngine(bundle, reason)

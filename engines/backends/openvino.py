@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engines.bundle import Bundle
 from engines.cpu import cpu_flags
 from engines.engine import Engine, EngineDescription, Inspection, check_frames
-from engines.errors import EngineError
+from engines.errors import EngineError, PrecisionError
 from engines.probe import Probe
 
 NAME = "openvino"
@@ -70,7 +70,7 @@ def _preferred(precisions: tuple[str, ...], flags: frozenset[str]) -> tuple[str,
 def open_engine(bundle: Bundle, precision: str, reason: str) -> Engine:
     """Compile a bundle's network. Raises EngineError."""
     if precision not in _PRECISIONS:
-        raise EngineError(
+        raise PrecisionError(
             f"{bundle.path} holds no {precision} network for OpenVINO; choose --precision {', '.join(_PRECISIONS)}"
         )
     return OpenVinoEngine(bundle, precision, reason)
@@ -128,7 +128,7 @@ class OpenVinoEngine(Engine):
                 "choose --engine onnxruntime, or update it with: pip install -U openvino"
             ) from error
         if used != precision:
-            raise EngineError(f"asked OpenVINO for {precision}, but this CPU runs {used}; choose --precision f32")
+            raise PrecisionError(f"asked OpenVINO for {precision}, but this CPU runs {used}; choose --precision f32")
         return compiled.create_infer_request()
 
 

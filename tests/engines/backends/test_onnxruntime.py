@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
-from engines.errors import EngineError
+from engines.errors import PrecisionError
 from engines.registry import open_engine
 
 backend = pytest.importorskip("engines.backends.onnxruntime")
@@ -27,7 +27,7 @@ def test_it_agrees_with_openvino(uncalibrated_bundle: Bundle, frames: NDArray[np
 
 @pytest.mark.parametrize("precision", ["f16", "bf16", "int8"])
 def test_other_precisions_are_refused(uncalibrated_bundle: Bundle, precision: str) -> None:
-    with pytest.raises(EngineError, match=f"f32 only, asked for {precision}.*--engine openvino"):
+    with pytest.raises(PrecisionError, match=f"f32 only, asked for {precision}.*--engine openvino"):
         open_engine(uncalibrated_bundle, "onnxruntime", precision)
 
 
