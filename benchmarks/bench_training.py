@@ -9,6 +9,9 @@ Both run in one process, in turns (A B A B), so that what else the machine does 
 
     python benchmarks/bench_training.py --json training.json         # 200 photographs, 160 epochs: (a) runs in full
     python benchmarks/bench_training.py --quick                      # a minute; (a) is extrapolated as well
+
+A quick run makes (a) look slow: its steps get cheaper as fewer patches are left within the margin, and its few steps
+all come before that. The share is printed.
 """
 
 from __future__ import annotations
