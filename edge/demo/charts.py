@@ -73,7 +73,7 @@ def colour_bar() -> str:
         f'<stop offset="{place / TOP:.3f}" stop-color="rgb({red},{green},{blue})" stop-opacity="{opacity}"/>'
         for place, red, green, blue, opacity in STOPS
     )
-    marks = [(0.0, "quiet", "start"), (1.0, "threshold", "middle"), (2.0, "twice as far", "middle"), (TOP, "", "end")]
+    marks = [(0.0, "0", "start"), (1.0, "threshold", "start"), (3.0, "3 times", "middle"), (TOP, "6 times", "end")]
     labels = "".join(
         f'<text class="tick" x="{8 + 344 * place / TOP:.1f}" y="42" text-anchor="{anchor}">{name}</text>'
         f'<line class="rule" x1="{8 + 344 * place / TOP:.1f}" x2="{8 + 344 * place / TOP:.1f}" y1="22" y2="28"/>'

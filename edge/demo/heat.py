@@ -20,10 +20,10 @@ STOPS = (
     (0.00, 40, 90, 220, 0.0),
     (0.55, 40, 90, 220, 0.0),
     (0.99, 60, 140, 255, 0.38),
-    (1.00, 255, 226, 60, 0.50),
-    (1.60, 255, 140, 0, 0.62),
-    (2.40, 225, 20, 40, 0.72),
-    (3.00, 150, 0, 70, 0.80),
+    (1.00, 255, 226, 60, 0.40),
+    (2.00, 255, 150, 0, 0.50),
+    (3.50, 230, 40, 30, 0.58),
+    (6.00, 140, 0, 80, 0.66),
 )
 TOP = STOPS[-1][0]
 _TRUTH = (255, 230, 0)  # cyan, in BGR: nothing on the scale has that hue
@@ -91,6 +91,6 @@ def _around(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _contour(image: NDArray[np.uint8], mask: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(image, contours, -1, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.drawContours(image, contours, -1, colour, 1, cv2.LINE_AA)
+    cv2.drawContours(image, contours, -1, (0, 0, 0), 4, cv2.LINE_AA)
+    cv2.drawContours(image, contours, -1, colour, 2, cv2.LINE_AA)
     return image

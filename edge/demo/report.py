@@ -21,6 +21,16 @@ from engines.preprocess import Preprocessing
 
 _PICTURE = 360
 _STAGES = ("capture", "queue", "preprocess", "infer", "decide", "publish")
+_METRICS = {
+    "image_auroc": "I-AUROC",
+    "image_ap": "I-AP",
+    "escape_at_1pct_fr": "escapes at 1 % false rejects",
+    "pixel_auroc": "P-AUROC",
+    "pixel_ap": "P-AP",
+    "aupro": "AUPRO@0.3",
+    "n_good": "good parts",
+    "n_defect": "defective parts",
+}
 _BADGES = {Evaluation.OK: "ok", Evaluation.NOT_OK: "bad", Evaluation.NOT_DECIDABLE: "warn"}
 
 
@@ -161,7 +171,7 @@ def _tables(story: Story) -> str:
         caught = sum(not part.accepted for part in these)
         rows.append((_words(name), str(len(these)), str(caught), str(len(these) - caught)))
     kinds = _table(("defect", "parts", "rejected", "escaped"), rows)
-    metrics = [(escape(name.replace("_", " ")), _number(value)) for name, value in story.metrics.items()]
+    metrics = [(label, _number(story.metrics.get(name))) for name, label in _METRICS.items()]
     return (
         '<div class="columns"><div><h2>By kind of defect</h2>'
         f'<div class="panel">{kinds}</div></div><div><h2>On the test set</h2><div class="panel">'
@@ -189,7 +199,7 @@ def _gallery(story: Story) -> str:
     key = (
         f'<h2>Heat maps</h2><div class="panel key">{colour_bar()}<span><i class="truth"></i>true defect</span>'
         '<span><i class="found"></i>above the threshold (white)</span>'
-        '<span class="soft small">One scale for all parts. A darkened margin lies outside the network\'s view.</span>'
+        '<span class="soft small">One scale for all parts; 0 is a quiet place of a good part. A darkened margin is out of view.</span>'
         "</div>"
     )
     numbered = list(enumerate(story.parts))
@@ -197,7 +207,7 @@ def _gallery(story: Story) -> str:
     defective = [(i, part) for i, part in numbered if part.truth and not part.mistake]
     good = [(i, part) for i, part in numbered if not part.truth and not part.mistake]
     sections = [
-        _section(f"Wrongly judged: {len(wrong)}", wrong, story),
+        _section(f"Wrongly judged: {len(wrong) or 'none'}", wrong, story),
         _section(f"Defective and rejected: {len(defective)}", sorted(defective, key=_by_truth), story),
         _section(f"Good and accepted: {len(good)}", sorted(good, key=_by_score), story),
     ]
@@ -290,6 +300,8 @@ def _words(name: str) -> str:
 
 
 def _number(value: float | int | str | None) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
 
 
