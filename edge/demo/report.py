@@ -199,7 +199,8 @@ def _gallery(story: Story) -> str:
     key = (
         f'<h2>Heat maps</h2><div class="panel key">{colour_bar()}<span><i class="truth"></i>true defect</span>'
         '<span><i class="found"></i>above the threshold (white)</span>'
-        '<span class="soft small">One scale for all parts; 0 is a quiet place of a good part. A darkened margin is out of view.</span>'
+        '<span class="soft small">One scale for all parts; 0 is a quiet place of a good part. '
+        "A darkened margin is out of view.</span>"
         "</div>"
     )
     numbered = list(enumerate(story.parts))
