@@ -20,9 +20,9 @@ def plain_loss(network: SimpleNet, patches: Tensor, noise: Tensor, margin: float
     return (margin - true).clamp_min(0).mean() + (margin + fake).clamp_min(0).mean()
 
 
-def batch(sharpness: float, dtype: torch.dtype) -> tuple[SimpleNet, Tensor, Tensor]:
+def batch(sharpness: float, dtype: torch.dtype, hidden: int = 40) -> tuple[SimpleNet, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
-    network = SimpleNet(24, 40, generator).to(dtype).train()
+    network = SimpleNet(24, hidden, generator).to(dtype).train()
     with torch.no_grad():
         network.out.weight.mul_(sharpness)
         network.norm.weight.uniform_(0.5, 2, generator=generator)
@@ -32,9 +32,10 @@ def batch(sharpness: float, dtype: torch.dtype) -> tuple[SimpleNet, Tensor, Tens
     return network, patches, 0.3 * torch.randn(300, 24, generator=generator, dtype=dtype)
 
 
+@pytest.mark.parametrize("hidden", [16, 24, 40])
 @pytest.mark.parametrize("sharpness", [0.0, 0.3, 8.0])
-def test_equals_the_plain_network_in_float64(sharpness: float) -> None:
-    network, patches, noise = batch(sharpness, torch.float64)
+def test_equals_the_plain_network_in_float64(sharpness: float, hidden: int) -> None:
+    network, patches, noise = batch(sharpness, torch.float64, hidden)
     reference = copy.deepcopy(network)
     expected = plain_loss(reference, patches, noise, 0.5)
     expected.backward()
@@ -49,14 +50,16 @@ def test_equals_the_plain_network_in_float64(sharpness: float) -> None:
     torch.testing.assert_close(network.norm.running_var, reference.norm.running_var, rtol=1e-5, atol=1e-9)
 
 
-def test_counts_only_the_patches_within_the_margin() -> None:
-    network, patches, noise = batch(8.0, torch.float64)
+@pytest.mark.parametrize("hidden", [16, 40])
+def test_counts_only_the_patches_within_the_margin(hidden: int) -> None:
+    network, patches, noise = batch(8.0, torch.float64, hidden)
     assert 0.2 < truncated_l1(network, patches, noise, 0.5).active_share < 0.8
     assert truncated_l1(network, patches, noise, 1e6).active_share == 1.0
 
 
-def test_no_active_patch_gives_no_gradient() -> None:
-    network, patches, noise = batch(1.0, torch.float64)
+@pytest.mark.parametrize("hidden", [16, 40])
+def test_no_active_patch_gives_no_gradient(hidden: int) -> None:
+    network, patches, noise = batch(1.0, torch.float64, hidden)
     loss = truncated_l1(network, patches, noise, -1e6)
     loss.surrogate.backward()
     assert loss.value.item() == 0.0
