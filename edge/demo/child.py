@@ -53,7 +53,7 @@ class Child:
 
     @property
     def output(self) -> IO[bytes]:
-        """The pipe from its stdout."""
+        """The pipe from its stdout, for the caller to read and to close."""
         if self._process.stdout is None:
             raise ValueError(f"{self.name} was started without a pipe")
         return self._process.stdout
@@ -87,8 +87,6 @@ class Child:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _end(self._process)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
 
 
 def run_command(arguments: Sequence[str], timeout_s: float) -> Outcome:
@@ -96,7 +94,7 @@ def run_command(arguments: Sequence[str], timeout_s: float) -> Outcome:
     sys.stdout.flush()
     process = subprocess.Popen(command_line(arguments), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
     heard = bytearray()
-    echo = threading.Thread(target=_echo, args=(process.stderr, heard), name="echo")
+    echo = threading.Thread(target=_echo, args=(process.stderr, heard), name="echo", daemon=True)
     echo.start()
     try:
         process.wait(timeout_s)
@@ -104,7 +102,8 @@ def run_command(arguments: Sequence[str], timeout_s: float) -> Outcome:
         raise DemoError(f"edge-inspect {arguments[0]} did not end within {timeout_s:g} s") from None
     finally:
         _end(process)
-        echo.join()
+        # Bounded: a process that the command left behind could hold the pipe open for ever.
+        echo.join(_KILL_AFTER_S)
     return Outcome(process.returncode, heard.decode(errors="replace"))
 
 

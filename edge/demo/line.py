@@ -104,8 +104,8 @@ class _Ear:
             self.verdicts[message.part_id] = message
 
     def _read(self) -> None:
-        with self._record.open("wb") as record:
-            for line in self._subscriber.output:
+        with self._record.open("wb") as record, self._subscriber.output as output:
+            for line in output:
                 record.write(line)
                 self._lines.put(line)
 

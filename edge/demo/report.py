@@ -79,7 +79,7 @@ class Story:
     @property
     def random_backbone(self) -> bool:
         """Whether the backbone was never trained."""
-        return self.info.backbone.weights_source.startswith("random")
+        return self.info.backbone.weights_source.startswith("random, seed")
 
     def count(self, mistake: str) -> int:
         """How many parts were judged wrongly in this way."""
