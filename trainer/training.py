@@ -127,7 +127,9 @@ def train_head(
     saved = time.monotonic()
     while run.epoch < recipe.epochs:
         report = _epoch(run, features, recipe, noise, np.random.default_rng([seed, run.epoch]))
-        if checkpoint and time.monotonic() - saved > CHECKPOINT_EVERY_S:
+        # The last epoch, too: a disk that is full when the bundle is written must not cost the training.
+        due = run.epoch == recipe.epochs or time.monotonic() - saved > CHECKPOINT_EVERY_S
+        if checkpoint and due:
             checkpoint.save(run)
             saved = time.monotonic()
         if on_epoch:
