@@ -124,7 +124,7 @@ def _banner(story: Story) -> str:
         return ""
     return (
         '<div class="banner"><b>Random backbone.</b> No ImageNet weights could be had, so the features come from a '
-        "network that was never trained. Detection is weaker than it would be with weights: small and faint defects "
+        "network that was never trained. Detection is much weaker than it would be with weights, and most defects "
         "escape. Name a weights file in <code>EDGE_INSPECT_WEIGHTS</code> and run the demo again.</div>"
     )
 
