@@ -81,7 +81,7 @@ def show(out: Path, kind: str, size: Size) -> None:
             story = _story(kind, Bundle.open(bundle), fresh, verdicts, metrics, clock.seconds)
             page = out / "report.html"
             page.write_text(render_report(story), encoding="utf-8")
-    print(f"\n{verdict_table(story)}\n\nreport: {page}")
+    print(f"\n{verdict_table(story)}\n\nreport: {page} (everything took {sum(clock.seconds.values()):.0f} s)")
 
 
 def verdict_table(story: Story) -> str:
