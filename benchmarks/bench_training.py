@@ -10,8 +10,9 @@ Both run in one process, in turns (A B A B), so that what else the machine does 
     python benchmarks/bench_training.py --json training.json         # 200 photographs, 160 epochs: (a) runs in full
     python benchmarks/bench_training.py --quick                      # a minute; (a) is extrapolated as well
 
-A quick run makes (a) look slow: its steps get cheaper as fewer patches are left within the margin, and its few steps
-all come before that. The share is printed.
+With resnet18 and resnet34 a quick run makes (a) look slow: there its steps get cheaper as fewer patches are left
+within the margin (`trainer/loss.py`), and its few steps all come before that. The share is printed. Beside other busy
+processes set OMP_NUM_THREADS=1: two threads that wait for each other on one free core slow both sides many times.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ CPU = torch.device("cpu")
 PART = "flange"
 # (images, epochs, rounds, reference steps a round) of what is measured; the full size is what is reported.
 FULL = (200, 160, 4, 4)
-QUICK = (12, 4, 2, 2)
+QUICK = (24, 6, 3, 3)
 
 
 @dataclass
