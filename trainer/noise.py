@@ -26,5 +26,7 @@ class GaussianNoise:
 
     def draw(self, rng: np.random.Generator, rows: int, columns: int) -> Tensor:
         """Independent draws of shape `(rows, columns)`, on the CPU."""
-        levels = rng.integers(0, LEVELS, rows * columns, dtype=np.uint16)
-        return self._values.index_select(0, torch.from_numpy(levels.astype(np.int32))).view(rows, columns)
+        count = rows * columns
+        # Four levels out of every 64 random bits: half the time of asking for 16 at a time.
+        levels = rng.bit_generator.random_raw(-(-count // 4)).view(np.uint16)[:count]
+        return self._values.index_select(0, torch.from_numpy(levels).to(torch.int32)).view(rows, columns)

@@ -31,12 +31,11 @@ class SimpleNet(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Normality D of patch features `(B, C)`: float `(B,)`, higher is more normal (eq. 7)."""
-        return self.discriminate(self.adaptor(patches))
+        return self.normality(self.hidden(self.adaptor(patches)))
 
-    def discriminate(self, adapted: Tensor) -> Tensor:
-        """Normality D of adapted features `(B, C)`: float `(B,)` (eq. 6)."""
-        hidden = self.norm(self.hidden(adapted))
-        return self.out(nn.functional.leaky_relu(hidden, LEAKY_SLOPE)).squeeze(-1)
+    def normality(self, hidden: Tensor) -> Tensor:
+        """Normality D of what the hidden layer made of patches `(B, H)`: float `(B,)`."""
+        return self.out(nn.functional.leaky_relu(self.norm(hidden), LEAKY_SLOPE, inplace=True)).squeeze(-1)
 
     @torch.inference_mode()
     def patch_scores(self, patches: Tensor) -> Tensor:

@@ -154,8 +154,10 @@ def _epoch(run: Run, features: Features, recipe: Recipe, noise: GaussianNoise, r
 
 def load_batch(features: Features, images: np.ndarray, device: torch.device) -> Tensor:
     """Patches `(B, C)` of the photographs at `images` in the dtype that the head trains in."""
-    rows = torch.from_numpy(features.patches[np.sort(images)]).flatten(0, 1)
-    return rows.to(device, training_dtype(device))
+    batch = torch.empty(len(images), *features.patches.shape[1:], dtype=training_dtype(device))
+    for room, image in zip(batch, np.sort(images), strict=True):
+        room.copy_(torch.from_numpy(features.patches[image]))
+    return batch.flatten(0, 1).to(device)
 
 
 def _step(run: Run, patches: Tensor, noise: Tensor, margin: float) -> tuple[Tensor, float]:
