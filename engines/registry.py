@@ -9,7 +9,7 @@ from types import ModuleType
 
 from engines.bundle import Bundle
 from engines.engine import Engine
-from engines.errors import EngineError, UsageError
+from engines.errors import EngineError, PrecisionError, UsageError
 from engines.probe import Probe
 
 PRECISIONS = ("f32", "f16", "bf16", "int8")
@@ -43,13 +43,16 @@ def open_engine(bundle: Bundle, backend: str = "auto", precision: str = "auto") 
     if backend != "auto":
         return _open(bundle, backend, precision, f"{backend} was asked for")
     problems: list[str] = []
+    kind: type[EngineError] = PrecisionError
     for name in _preference():
         reason = "; ".join([*problems, f"{name} is the fastest engine that works here"])
         try:
             return _open(bundle, name, precision, reason)
         except EngineError as error:
             problems.append(f"{name} cannot be used: {error}")
-    raise EngineError("no engine can run this bundle: " + "; ".join(problems))
+            # Wrong usage only where every backend refused the precision, and none is missing or broken.
+            kind = kind if isinstance(error, PrecisionError) else EngineError
+    raise kind("no engine can run this bundle: " + "; ".join(problems))
 
 
 def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from engines.bundle import Bundle
-from engines.errors import EngineError, UsageError
+from engines.errors import EngineError, PrecisionError, UsageError
 from engines.registry import BACKENDS, available_backends, open_engine
 
 LEAN = """
@@ -60,8 +60,17 @@ def test_a_named_engine_is_never_replaced(uncalibrated_bundle: Bundle, without: 
 def test_no_engine_at_all_names_every_remedy(uncalibrated_bundle: Bundle, without: pytest.MonkeyPatch) -> None:
     for name in BACKENDS:
         without.setitem(sys.modules, name, None)
-    with pytest.raises(EngineError, match=r"no engine can run.*pip install openvino.*pip install onnxruntime"):
+    with pytest.raises(
+        EngineError, match=r"no engine can run.*pip install openvino.*pip install onnxruntime"
+    ) as refusal:
         open_engine(uncalibrated_bundle)
+    assert refusal.value.exit_code == 1
+
+
+def test_a_precision_that_no_engine_has_is_wrong_usage(uncalibrated_bundle: Bundle) -> None:
+    with pytest.raises(PrecisionError, match=r"no engine can run.*holds no int8 network") as refusal:
+        open_engine(uncalibrated_bundle, "auto", "int8")
+    assert refusal.value.exit_code == 2
 
 
 @pytest.mark.parametrize(
