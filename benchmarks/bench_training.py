@@ -105,7 +105,7 @@ class Reference:
 
 
 def plain_loss(head: SimpleNet, patches: Tensor, noise: Tensor, margin: float) -> Tensor:
-    """The truncated L1 loss of all patches (eq. 8), true and noisy ones in one batch."""
+    """The truncated L1 loss of all patches (eqs. 7 and 8), true and noisy ones in one batch."""
     adapted = head.adaptor(patches)
     hidden = head.norm(head.hidden(torch.cat([adapted, adapted + noise])))
     true, fake = head.out(functional.leaky_relu(hidden, LEAKY_SLOPE)).squeeze(1).chunk(2)

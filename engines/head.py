@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,20 +66,6 @@ class Head:
             out_weight=-self.out_weight.astype(np.float64),
             out_bias=-float(self.out_bias[0]),
         )
-
-
-def save_head(path: Path, head: Head) -> None:
-    """Write the unfolded head as a safetensors file."""
-    path.write_bytes(encode_head(head))
-
-
-def load_head(path: Path) -> Head:
-    """Read what `save_head` wrote. Raises BundleError where the file is missing or holds something else."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: the head cannot be read ({error.strerror})") from None
-    return decode_head(data, str(path))
 
 
 def encode_head(head: Head) -> bytes:

@@ -10,9 +10,9 @@ from engines.backbones import BACKBONES
 from engines.cli import Command, invoke
 from engines.errors import UsageError
 from engines.extras import import_extra
+from trainer.recipe import PAPER, RECIPES
 
 HELD_BACK = 0.2
-DEFAULT_RATE = "0.01"
 _WEIGHTS_HELP = (
     "ImageNet weights of the backbone, .pth or .safetensors (default: the file that EDGE_INSPECT_WEIGHTS names, "
     "torch hub's cache, torchvision's download), or the word random, for rehearsals"
@@ -26,7 +26,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
                         "bundle that is already there is replaced once the new one is complete")  # fmt: skip
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18", help="default: %(default)s")
     parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
-    parser.add_argument("--recipe", choices=("paper",), default="paper", help="training settings (default: paper)")
+    parser.add_argument(
+        "--recipe", choices=RECIPES, default=PAPER.name, help="training settings (default: %(default)s)"
+    )
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's 160")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--field", choices=("crop", "full"), default="crop", help="crop: the paper's, blind to the "
@@ -34,8 +36,8 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--roi", type=_roi, metavar="X,Y,W,H", help="part of the picture to inspect, in pixels")
     parser.add_argument("--hold-back", type=_share, default=HELD_BACK, metavar="SHARE", help="share of the photographs "
                         "kept from training, for the threshold (default: %(default)s; 0: calibrate later)")  # fmt: skip
-    parser.add_argument("--false-reject-rate", default=DEFAULT_RATE, metavar="RATE",
-                        help="as for calibrate, which follows the training (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--false-reject-rate", metavar="RATE",
+                        help="as for calibrate, which follows the training (default: calibrate's)")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda where it is")
     parser.add_argument("--resume", action="store_true", help="continue a training that was stopped")
 
@@ -44,7 +46,6 @@ def _train(options: argparse.Namespace) -> int:
     import_extra("torch", "train")
     from engines.preprocess import Preprocessing
     from trainer.procedure import Order, choose_device, learn
-    from trainer.recipe import RECIPES
 
     bundle = learn(
         Order(
@@ -65,7 +66,7 @@ def _train(options: argparse.Namespace) -> int:
         print(f"next:       edge-inspect calibrate --bundle {options.out} --good DIR")
         return 0
     # By name: the trainer does not know the calibration, and the user could have typed the same.
-    rate = ["--false-reject-rate", options.false_reject_rate]
+    rate = ["--false-reject-rate", options.false_reject_rate] if options.false_reject_rate else []
     return invoke("calibrate", ["--bundle", str(options.out), "--good", str(options.data), *rate])
 
 

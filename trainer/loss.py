@@ -1,4 +1,4 @@
-"""The truncated L1 loss (SimpleNet eq. 8), where it pays only over the patches at which it has a gradient.
+"""The truncated L1 loss (SimpleNet eqs. 7 and 8), where it pays only over the patches at which it has a gradient.
 
 A patch whose normality is beyond the margin adds nothing to the loss's gradient, and soon those are nine of ten. What
 still couples them to the others is the BatchNorm's mean and variance, and both are functions of the features' mean and

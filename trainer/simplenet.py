@@ -30,7 +30,7 @@ class SimpleNet(nn.Module):
         return [*self.hidden.parameters(), *self.norm.parameters(), *self.out.parameters()]
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Normality D of patch features `(B, C)`: float `(B,)`, higher is more normal (eq. 7)."""
+        """Normality D of patch features `(B, C)`: float `(B,)`, higher is more normal (section 3.4)."""
         return self.normality(self.hidden(self.adaptor(patches)))
 
     def normality(self, hidden: Tensor) -> Tensor:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from engines.errors import BundleError, UsageError
-from engines.head import LEAKY_SLOPE, FoldedHead, Head, load_head, save_head
+from engines.head import LEAKY_SLOPE, FoldedHead, Head, decode_head, encode_head
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -43,29 +42,22 @@ def test_folding_changes_nothing(
     assert torch.allclose(found.float(), expected, atol=1e-5)
 
 
-def test_the_file_gives_back_the_head(tmp_path: Path, make_head: Callable[..., Head]) -> None:
+def test_the_file_gives_back_the_head(make_head: Callable[..., Head]) -> None:
     head = make_head(6)
-    save_head(tmp_path / "head.safetensors", head)
-    loaded = load_head(tmp_path / "head.safetensors")
+    loaded = decode_head(encode_head(head), "head.safetensors")
     for field in fields(Head):
         np.testing.assert_array_equal(getattr(loaded, field.name), getattr(head, field.name))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"nowhere\.safetensors: the head cannot be read"):
-        load_head(tmp_path / "nowhere.safetensors")
+def test_other_bytes_are_refused() -> None:
+    with pytest.raises(BundleError, match="head: no safetensors file"):
+        decode_head(b"not a safetensors file", "head")
 
 
-def test_other_bytes_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "head").write_bytes(b"not a safetensors file")
-    with pytest.raises(BundleError, match="no safetensors file"):
-        load_head(tmp_path / "head")
-
-
-def test_other_tensors_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "head").write_bytes(safetensors.save({"adaptor": np.zeros((2, 2), np.float32)}))
+def test_other_tensors_are_refused() -> None:
+    data = safetensors.save({"adaptor": np.zeros((2, 2), np.float32)})
     with pytest.raises(BundleError, match=r"expected the tensors .*found \['adaptor'\]"):
-        load_head(tmp_path / "head")
+        decode_head(data, "head")
 
 
 @pytest.mark.parametrize(
@@ -78,17 +70,15 @@ def test_other_tensors_are_refused(tmp_path: Path) -> None:
         ("out_bias", np.zeros(2, np.float32)),
     ],
 )
-def test_impossible_shapes_are_refused(
-    tmp_path: Path, make_head: Callable[..., Head], name: str, value: np.ndarray
-) -> None:
-    save_head(tmp_path / "head", replace(make_head(6), **{name: value}))
+def test_impossible_shapes_are_refused(make_head: Callable[..., Head], name: str, value: np.ndarray) -> None:
+    data = encode_head(replace(make_head(6), **{name: value}))
     with pytest.raises(BundleError, match=r"expected .* as float32 of shape"):
-        load_head(tmp_path / "head")
+        decode_head(data, "head")
 
 
 def test_without_safetensors_the_extra_is_named(
-    tmp_path: Path, make_head: Callable[..., Head], monkeypatch: pytest.MonkeyPatch
+    make_head: Callable[..., Head], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(UsageError, match=r"pip install 'edge-inspect\[train\]'"):
-        save_head(tmp_path / "head", make_head(6))
+        encode_head(make_head(6))
