@@ -63,6 +63,8 @@ def find_regions(
 
     Boxes and peaks are in pixels of the camera frame of `frame_shape` `(H, W, ...)`.
     """
+    if anomaly_map.max() <= threshold:  # most parts are good, and labelling takes sixty times as long
+        return ()
     above = (anomaly_map > threshold).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     grid = Grid(preprocessing, frame_shape)

@@ -66,6 +66,17 @@ def test_a_strong_shrink_averages_areas(shape: tuple[int, int, int], interpolati
     np.testing.assert_array_equal(Preprocessing(field="full")(frame), expected)
 
 
+@pytest.mark.parametrize(
+    "shape", [(1024, 1280, 3), (1080, 1920), (1200, 1920, 3), (2048, 2448), (600, 752, 3), (517, 1000)]
+)
+@pytest.mark.parametrize("crop", [224, 223, 128])
+def test_cropping_before_a_strong_shrink_changes_nothing(shape: tuple[int, ...], crop: int) -> None:
+    frame = noise(*shape)
+    margin = (256 - crop) // 2
+    expected = Preprocessing(field="full")(frame)[margin : margin + crop, margin : margin + crop]
+    np.testing.assert_array_equal(Preprocessing(crop=crop)(frame), expected)
+
+
 def test_a_single_bright_pixel_survives_any_shrink() -> None:
     """Bilinear sampling alone loses it, and a thin scratch with it."""
     frame = np.zeros((2048, 2048), np.uint8)
