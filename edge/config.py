@@ -98,6 +98,13 @@ class EngineTable(Table, frozen=True, kw_only=True):
         Literal["auto", "f32", "f16", "bf16", "int8"],
         msgspec.Meta(description="`auto`: the one that the bundle's latest calibration was measured on."),
     ] = "auto"
+    in_flight: Annotated[
+        Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=1024)],
+        msgspec.Meta(
+            description="Frames that the engine works on side by side. More give more frames a second, and each "
+            "verdict comes later: `1` has the lowest latency. `auto` measures at the start, which takes some seconds."
+        ),
+    ] = "auto"
 
 
 class PublishTable(Table, frozen=True, kw_only=True):

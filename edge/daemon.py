@@ -19,6 +19,7 @@ from engines.bundle import Bundle, Calibration
 from engines.engine import Engine
 from engines.errors import CalibrationError
 from engines.registry import open_engine
+from engines.tuning import best_in_flight
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.05
@@ -63,7 +64,7 @@ def run_station(config: StationConfig) -> int:
         pipeline.announce()
         _log.info("station %s publishes on %s", config.station, pipeline.endpoint)
         try:
-            with _proved_engine(bundle, calibration) as engine:
+            with _proved_engine(bundle, calibration, config.engine) as engine:
                 _await_subscriber(pipeline, config.publish.wait_for_subscriber_s, stop)
                 if not stop.made:
                     pipeline.arm(engine)
@@ -87,20 +88,28 @@ def choose_calibration(bundle: Bundle, table: EngineTable) -> Calibration:
 
 
 @contextmanager
-def _proved_engine(bundle: Bundle, calibration: Calibration) -> Iterator[Engine]:
+def _proved_engine(bundle: Bundle, calibration: Calibration, table: EngineTable) -> Iterator[Engine]:
     """Open the engine and let it through the parity gate, so that the threshold is worth something."""
     began = time.monotonic()
-    with open_engine(bundle, calibration.backend, calibration.precision) as engine:
+    name = (calibration.backend, calibration.precision)
+    in_flight, finding = _in_flight(bundle, name, table)
+    with open_engine(bundle, *name, in_flight) as engine:
         engine.warmup()
         gate = check_parity(engine, bundle, calibration)
         if not gate.passed:
             raise CalibrationError(f"the parity gate keeps {bundle.path} disarmed: {gate.reason}")
         about = engine.description
         _log.info(
-            "%s %s on %s passed the parity gate (%s); ready in %.1f s",
-            *(about.backend, about.precision, about.device, gate.reason, time.monotonic() - began),
+            "%s %s on %s, %s, passed the parity gate (%s); ready in %.1f s",
+            *(about.backend, about.precision, about.device, finding, gate.reason, time.monotonic() - began),
         )
         yield engine
+
+
+def _in_flight(bundle: Bundle, name: tuple[str, str], table: EngineTable) -> tuple[int, str]:
+    if table.in_flight == "auto":
+        return best_in_flight(bundle, *name)
+    return table.in_flight, f"{table.in_flight} in flight"
 
 
 def _await_subscriber(pipeline: Pipeline, limit_s: float, stop: StopRequest) -> None:

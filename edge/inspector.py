@@ -1,4 +1,8 @@
-"""The worker that inspects: preprocessing, the engine, the decision. Every frame in is a judgement out."""
+"""The workers that inspect: one feeds the engine, one collects. Every frame in is a judgement out, in the same order.
+
+Two workers, so that the engine never waits for Python: while it works on some frames, the feeder prepares the next one
+and the collector decides on the last one.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,50 @@ from edge.cameras.camera import Frame
 from edge.decision import Decision, Judge, undecidable
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.worker import Job
-from engines.engine import Engine
+from engines.engine import Engine, Pending
+from engines.preprocess import Preprocessing
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 0.1
 _Result = TypeVar("_Result")
+
+
+class Stopwatch:
+    """Milliseconds by stage; `stage` is the present one, for the message when it fails."""
+
+    def __init__(self, frame: Frame) -> None:
+        taken_ns = time.monotonic_ns()
+        waited_ms = (taken_ns - frame.captured_ns) / 1e6 - frame.capture_ms
+        self.stages = {"capture": frame.capture_ms, "queue": max(waited_ms, 0.0)}
+        self.stage = ""
+        self._began_ns = taken_ns
+
+    def measure(self, stage: str, work: Callable[[], _Result]) -> _Result:
+        """Run one stage and note how long it took, also when it fails."""
+        self.begin(stage)
+        try:
+            return work()
+        finally:
+            self.end()
+
+    def begin(self, stage: str) -> None:
+        """A stage that another thread may end."""
+        self.stage = stage
+        self._began_ns = time.monotonic_ns()
+
+    def end(self) -> None:
+        """The present stage is over."""
+        self.stages[self.stage] = (time.monotonic_ns() - self._began_ns) / 1e6
+
+
+@dataclass(frozen=True)
+class Fed:
+    """A frame on its way through the engine: `pending` there, or decided already where it never came so far."""
+
+    frame: Frame
+    watch: Stopwatch
+    pending: Pending | None
+    decision: Decision | None
 
 
 @dataclass(frozen=True)
@@ -33,70 +76,94 @@ class Judgement:
     decided_ns: int
 
 
-class Inspector(Job):
-    """Queue to queue. An exception inside one frame's inspection is that frame's NotDecidable, nothing more."""
+class Feeder(Job):
+    """Prepares frames and submits them. It takes no frame before the engine has room for it.
+
+    So of a free-running camera the newest frame at that moment is inspected. What fails is that frame's NotDecidable.
+    """
 
     def __init__(
-        self, engine: Engine, judge: Judge, frames: BoundedQueue[Frame], judgements: BoundedQueue[Judgement]
+        self, engine: Engine, preprocessing: Preprocessing, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed]
     ) -> None:
         self._engine = engine
-        self._judge = judge
+        self._preprocessing = preprocessing
         self._frames = frames
-        self._judgements = judgements
+        self._fed = fed
 
     def setup(self) -> None:
         """Nothing: the engine was opened and proved before this worker."""
 
     def step(self, stopping: threading.Event) -> bool:
-        """Inspect the next frame. False when no more can come."""
+        """Submit the next frame. False when no more can come."""
         try:
-            frame = self._frames.get(_PATIENCE_S)
-            if frame is not None:
-                self._judgements.put(self.judge(frame))
+            if self._fed.wait_for_room(_PATIENCE_S):
+                frame = self._frames.get(_PATIENCE_S)
+                if frame is not None:
+                    self._fed.put(self.feed(frame))
         except QueueClosedError:
+            self._fed.close()
             return False
         return True
 
     def teardown(self) -> None:
         """Nothing: whoever opened the engine closes it."""
 
-    def judge(self, frame: Frame) -> Judgement:
-        """Inspect one frame, whatever happens."""
-        watch = _Stopwatch(frame)
+    def feed(self, frame: Frame) -> Fed:
+        """Hand one frame to the engine, whatever happens."""
+        watch = Stopwatch(frame)
         if frame.image is None:
-            decision = undecidable(frame.fault)
-        else:
-            try:
-                decision = self._decide(frame, watch)
-            except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
-                _log.warning("frame %d: %s failed", frame.frame_id, watch.stage, exc_info=error)
-                decision = undecidable(f"{watch.stage}: {error or type(error).__name__}")
-        return Judgement(frame, decision, watch.stages, time.monotonic_ns())
-
-    def _decide(self, frame: Frame, watch: _Stopwatch) -> Decision:
+            return Fed(frame, watch, None, undecidable(frame.fault))
         image = frame.image
-        if image is None:
-            raise ValueError("a frame without an image cannot be inspected")
-        square = watch.measure("preprocess", lambda: self._judge.preprocessing(image))
-        inspection = watch.measure("infer", lambda: self._engine.infer(square[None]))
-        score, anomaly_map = float(inspection.scores[0]), inspection.maps[0]
-        return watch.measure("decide", lambda: self._judge.decide(score, anomaly_map, image.shape))
-
-
-class _Stopwatch:
-    """Milliseconds by stage; `stage` is the present one, for the message when it fails."""
-
-    def __init__(self, frame: Frame) -> None:
-        taken_ns = time.monotonic_ns()
-        waited_ms = (taken_ns - frame.captured_ns) / 1e6 - frame.capture_ms
-        self.stages = {"capture": frame.capture_ms, "queue": max(waited_ms, 0.0)}
-        self.stage = ""
-
-    def measure(self, stage: str, work: Callable[[], _Result]) -> _Result:
-        """Run one stage and note how long it took, also when it fails."""
-        self.stage = stage
-        began_ns = time.monotonic_ns()
         try:
-            return work()
-        finally:
-            self.stages[stage] = (time.monotonic_ns() - began_ns) / 1e6
+            square = watch.measure("preprocess", lambda: self._preprocessing(image))
+            watch.begin("infer")
+            return Fed(frame, watch, self._engine.submit(square[None]), None)
+        except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
+            return Fed(frame, watch, None, failed(frame, watch, error))
+
+
+class Collector(Job):
+    """Waits for results in the order in which frames were fed, and decides. It ends after the last one."""
+
+    def __init__(self, judge: Judge, fed: BoundedQueue[Fed], judgements: BoundedQueue[Judgement]) -> None:
+        self._judge = judge
+        self._fed = fed
+        self._judgements = judgements
+
+    def setup(self) -> None:
+        """Nothing."""
+
+    def step(self, stopping: threading.Event) -> bool:
+        """Decide on the next frame. False when no more can come."""
+        try:
+            fed = self._fed.get(_PATIENCE_S)
+            if fed is not None:
+                self._judgements.put(self.judge(fed))
+        except QueueClosedError:
+            return False
+        return True
+
+    def teardown(self) -> None:
+        """Nothing."""
+
+    def judge(self, fed: Fed) -> Judgement:
+        """Decide on one frame, whatever happens."""
+        try:
+            decision = fed.decision or self._decide(fed)
+        except BaseException as error:  # as above
+            decision = failed(fed.frame, fed.watch, error)
+        return Judgement(fed.frame, decision, fed.watch.stages, time.monotonic_ns())
+
+    def _decide(self, fed: Fed) -> Decision:
+        if fed.pending is None or fed.frame.image is None:
+            raise ValueError("a frame that was never submitted has no result")
+        inspection = fed.pending.result()
+        fed.watch.end()
+        score, anomaly_map, shape = float(inspection.scores[0]), inspection.maps[0], fed.frame.image.shape
+        return fed.watch.measure("decide", lambda: self._judge.decide(score, anomaly_map, shape))
+
+
+def failed(frame: Frame, watch: Stopwatch, error: BaseException) -> Decision:
+    """The decision on a frame whose present stage failed."""
+    _log.warning("frame %d: %s failed", frame.frame_id, watch.stage, exc_info=error)
+    return undecidable(f"{watch.stage}: {error or type(error).__name__}")

@@ -9,7 +9,7 @@ from edge.capture import Capture
 from edge.config import StationConfig
 from edge.decision import Judge
 from edge.health import Health
-from edge.inspector import Inspector, Judgement
+from edge.inspector import Collector, Fed, Feeder, Judgement
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
 from edge.supervisor import Supervisor
@@ -33,7 +33,8 @@ class Pipeline:
             config.station, config.publish, bundle.digest, calibration, self._judgements, self.health
         )
         self._speaking = Worker("publisher", self._publisher)
-        self._inspecting: Worker | None = None
+        self._feeding: Worker | None = None
+        self._collecting: Worker | None = None
         self._capturing: Worker | None = None
         self._supervisor: Supervisor | None = None
 
@@ -69,14 +70,18 @@ class Pipeline:
 
     def arm(self, engine: Engine) -> None:
         """Begin to take and judge parts. The caller keeps `engine` open until after `drain`."""
-        self._inspecting = Worker("inspector", Inspector(engine, self._judge, self._frames, self._judgements))
+        # The engine has one request more than it works on side by side: these wait here, and one is being collected.
+        fed: BoundedQueue[Fed] = BoundedQueue(engine.in_flight, Policy.ALL)
+        self._feeding = Worker("feeder", Feeder(engine, self._judge.preprocessing, self._frames, fed))
+        self._collecting = Worker("collector", Collector(self._judge, fed, self._judgements))
         table = self._config.camera
         capture = Capture(self._camera, self._frames, self.health, table.retry_s, table.retry_max_s)
         self._capturing = Worker("capture", capture)
-        workers = (self._speaking, self._inspecting, self._capturing)
+        workers = (self._speaking, self._collecting, self._feeding, self._capturing)
         limits = self._config.pipeline
         self._supervisor = Supervisor(workers, self.health, limits.restarts, limits.restart_window_s)
-        self._inspecting.start()
+        self._collecting.start()
+        self._feeding.start()
         self.health.enter(State.RUNNING)
         self._capturing.start()
 
@@ -103,8 +108,9 @@ class Pipeline:
             if self._capturing is not None:
                 self._capturing.stop(deadline - time.monotonic())
             self._frames.close()
-            if self._inspecting is not None:
-                self._inspecting.join(deadline - time.monotonic())
+            for worker in (self._feeding, self._collecting):
+                if worker is not None:
+                    worker.join(deadline - time.monotonic())
         except WorkerError as error:
             self.health.enter(State.STOPPING, str(error))
             raise

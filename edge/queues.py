@@ -55,6 +55,14 @@ class BoundedQueue(Generic[Item]):
             for old in evicted:
                 self._on_drop(old)
 
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Whether an item can be put without waiting, after `timeout_s` at most. Raises QueueClosedError."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._capacity, timeout_s)
+            if self._closed:
+                raise QueueClosedError
+            return len(self._items) < self._capacity
+
     def get(self, timeout_s: float) -> Item | None:
         """Take the oldest item, or None after `timeout_s`. Raises QueueClosedError once it is closed and empty."""
         with self._changed:

@@ -1,7 +1,8 @@
 """The bundle: a directory with everything that inspects one product, the only thing that moves between machines.
 
 Layout: `bundle.json` (BundleInfo), `model.onnx`, `head.safetensors`, `golden/*.png` (network inputs whose scores the
-calibrations know) and `MANIFEST.json` with the sha256 of every other file.
+calibrations know), `model-int8.onnx` where the network was quantised, and `MANIFEST.json` with the sha256 of every
+other file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import atomic
-from engines.errors import BundleError, CalibrationError
+from engines.errors import BundleError, CalibrationError, PrecisionError
 from engines.head import Head, decode_head, encode_head
 from engines.preprocess import Preprocessing
 
@@ -32,9 +33,12 @@ SCHEMA = 1
 _MANIFEST = "MANIFEST.json"
 _INFO = "bundle.json"
 _MODEL = "model.onnx"
+_INT8 = "model-int8.onnx"
 _HEAD = "head.safetensors"
 _GOLDEN = "golden/"
 _REQUIRED = frozenset({_INFO, _MODEL, _HEAD})
+_OPTIONAL = frozenset({_INT8})
+_NETWORKS = {"f32": _MODEL, "int8": _INT8}
 _GOLDEN_NAME = re.compile(r"golden/[A-Za-z0-9_][A-Za-z0-9_.-]*\.png")
 _REPAIR = "copy the bundle again from where it was made, or train it again"
 
@@ -109,8 +113,33 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: str
 
 
+class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the int8 network was made, and what the gate that let it in measured on `backend`.
+
+    `parts` good photographs set the ranges. `float_layers` are the convolutions left in floating point. The rest are
+    figures of the gate: image AUROC (0 to 1) of float32 and of int8 on `good` held-back parts and `defects` photographs
+    of defects (`pasted` tells whether they were made by cutting and pasting), and how many good parts' verdicts differ.
+    """
+
+    backend: str
+    parts: int
+    float_layers: tuple[str, ...]
+    image_auroc_f32: float
+    image_auroc_int8: float
+    good: int
+    defects: int
+    pasted: bool
+    verdict_flips: int
+    versions: dict[str, str]
+    created: str
+
+
 class BundleInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `bundle.json` says. `calibrations` are in the order they were made, at most one an engine and precision."""
+    """What `bundle.json` says.
+
+    `calibrations` are in the order they were made, at most one an engine and precision. `quantisation` is None where
+    the bundle has no int8 network.
+    """
 
     schema: int
     product: str
@@ -118,6 +147,7 @@ class BundleInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backbone: BackboneInfo
     provenance: Provenance
     calibrations: tuple[Calibration, ...] = ()
+    quantisation: Quantisation | None = None
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,7 +184,7 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """The ONNX network's file."""
+        """The floating-point ONNX network's file."""
         return self.path / _MODEL
 
     @property
@@ -175,9 +205,17 @@ class Bundle:
             f"engine at one precision; {self._remedy(f' --engine {backend} --precision {precision}')}"
         )
 
-    def read_model(self) -> bytes:
-        """Read the ONNX network, verified once more, so that what runs is what the digest says."""
-        return self._read(_MODEL)
+    def read_network(self, precision: str = "f32") -> bytes:
+        """Read the ONNX network that runs at a precision, verified once more: what runs is what the digest says.
+
+        int8 has one of its own, all others share one. Raises PrecisionError where there is no int8 network.
+        """
+        if precision == "int8" and _INT8 not in self.files:
+            raise PrecisionError(
+                f"{self.path} holds no int8 network; run: edge-inspect quantise --bundle {self.path} --data DIR, or "
+                "choose another --precision"
+            )
+        return self._read(_NETWORKS.get(precision, _MODEL))
 
     def load_head(self) -> Head:
         """Read the unfolded head. Needs the `train` extra."""
@@ -223,15 +261,19 @@ def update_bundle(
     bundle: Bundle,
     info: BundleInfo,
     golden: Mapping[str, NDArray[np.uint8]] | None = None,
-    model: bytes | None = None,
+    networks: Mapping[str, bytes] | None = None,
 ) -> Bundle:
-    """Replace a bundle's information, and its network where `model` is given, in one step.
+    """Replace a bundle's information, and the `networks` that are given by precision ("f32", "int8"), in one step.
+
+    The int8 network stays as long as `info` has a `quantisation`.
 
     `golden` adds network inputs, RGB uint8 `(S, S, 3)`, under the file names that `info`'s calibrations use. Those
     no calibration uses any more are left out. Raises BundleError, also where another process changed the bundle
     since it was opened.
     """
-    files = {_INFO: _encode(info), _HEAD: bundle._read(_HEAD), _MODEL: model or bundle.read_model()}
+    files = {_INFO: _encode(info), _HEAD: bundle._read(_HEAD)}
+    for precision in ("f32", "int8") if info.quantisation else ("f32",):
+        files[_NETWORKS[precision]] = (networks or {}).get(precision) or bundle.read_network(precision)
     fresh = {_GOLDEN + name: _encode_frame(frame) for name, frame in (golden or {}).items()}
     for name in sorted(_golden_names(info)):
         if name not in fresh and name not in bundle.files:
@@ -279,7 +321,7 @@ def check_target(folder: Path) -> None:
         if not folder.is_dir():
             raise BundleError(f"{folder} is a file; name another place for the bundle")
         top = {entry.name for entry in folder.iterdir()}
-    if top and (_MANIFEST not in top or top - {*_REQUIRED, _MANIFEST, "golden"}):
+    if top and (_MANIFEST not in top or top - {*_REQUIRED, *_OPTIONAL, _MANIFEST, "golden"}):
         raise BundleError(
             f"{folder} holds files that are not a bundle's ({', '.join(sorted(top)[:5])}), and they would be lost; "
             "name another place for the bundle"
@@ -307,7 +349,7 @@ def _verified(folder: Path) -> Bundle:
 
 def _check_names(folder: Path, names: set[str]) -> None:
     """A name outside the layout could lead out of the directory, so none is accepted."""
-    foreign = sorted(name for name in names - _REQUIRED if not _GOLDEN_NAME.fullmatch(name))
+    foreign = sorted(name for name in names - _REQUIRED - _OPTIONAL if not _GOLDEN_NAME.fullmatch(name))
     if foreign:
         raise BundleError(f"{folder / _MANIFEST} lists {foreign[0]!r}, which is no file of a bundle; {_REPAIR}")
     lacking = sorted(_REQUIRED - names)

@@ -37,15 +37,36 @@ class EngineDescription:
     reason: str = ""
 
 
+class Pending(ABC):
+    """Frames that an engine works on. Ask for its result once: until then it holds one of the engine's requests."""
+
+    @abstractmethod
+    def result(self) -> Inspection:
+        """Wait for what the network says of the frames. Raises EngineError."""
+
+
 class Engine(ABC):
-    """A compiled network. Not safe for concurrent `infer` calls; close it, or use it as a context manager."""
+    """A compiled network; close it, or use it as a context manager.
+
+    It works on `in_flight` frames side by side. One more may be submitted meanwhile, so that none of its cores waits
+    for Python. One thread may submit while another one collects.
+    """
 
     description: EngineDescription
     input_size: int
+    in_flight: int
 
     @abstractmethod
+    def submit(self, frames: NDArray[np.uint8]) -> Pending:
+        """Begin to inspect RGB uint8 frames of shape `(N, S, S, 3)`, and return before it is done.
+
+        The frames must not change until their result is there. With `in_flight + 1` results outstanding it waits for
+        one of them to be collected by another thread. Raises EngineError.
+        """
+
     def infer(self, frames: NDArray[np.uint8]) -> Inspection:
-        """Inspect RGB uint8 frames of shape `(N, S, S, 3)`. Raises EngineError."""
+        """Inspect RGB uint8 frames of shape `(N, S, S, 3)` and wait for the result. Raises EngineError."""
+        return self.submit(frames).result()
 
     @abstractmethod
     def close(self) -> None:

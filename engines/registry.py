@@ -32,22 +32,24 @@ def available_backends() -> list[BackendStatus]:
     return [_status(name) for name in _preference()]
 
 
-def open_engine(bundle: Bundle, backend: str = "auto", precision: str = "auto") -> Engine:
+def open_engine(bundle: Bundle, backend: str = "auto", precision: str = "auto", in_flight: int = 1) -> Engine:
     """Open the engine that runs a bundle. Its `description.reason` says why it was chosen.
 
     `backend` is `auto` or one of BACKENDS, `precision` is `auto` or one of PRECISIONS. `auto` takes the fastest
-    backend that works. Raises EngineError naming the remedy, UsageError for an unknown name.
+    backend that works. The cores are shared out among `in_flight` frames: more of them give more frames a second, and
+    each one takes longer (`tuning.best_in_flight`).
+    Raises EngineError naming the remedy, UsageError for an unknown name.
     """
     _check_name("engine", backend, tuple(BACKENDS))
     _check_name("precision", precision, PRECISIONS)
     if backend != "auto":
-        return _open(bundle, backend, precision, f"{backend} was asked for")
+        return _open(bundle, backend, precision, in_flight, f"{backend} was asked for")
     problems: list[str] = []
     kind: type[EngineError] = PrecisionError
     for name in _preference():
         reason = "; ".join([*problems, f"{name} is the fastest engine that works here"])
         try:
-            return _open(bundle, name, precision, reason)
+            return _open(bundle, name, precision, in_flight, reason)
         except EngineError as error:
             problems.append(f"{name} cannot be used: {error}")
             # Wrong usage only where every backend refused the precision, and none is missing or broken.
@@ -65,12 +67,12 @@ def _preference() -> list[str]:
     return sorted(BACKENDS, key=lambda name: (name == "openvino") != x86)
 
 
-def _open(bundle: Bundle, name: str, precision: str, reason: str) -> Engine:
+def _open(bundle: Bundle, name: str, precision: str, in_flight: int, reason: str) -> Engine:
     module = _load(name)
     if precision == "auto":
         facts: Probe = module.probe()
         precision, reason = facts.preferred, f"{reason}; {facts.preferred}: {facts.reason}"
-    engine: Engine = module.open_engine(bundle, precision, reason)
+    engine: Engine = module.open_engine(bundle, precision, reason, in_flight)
     return engine
 
 

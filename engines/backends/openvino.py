@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -10,37 +10,20 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.cpu import cpu_flags
-from engines.engine import Engine, EngineDescription, Inspection, check_frames
+from engines.engine import Engine, EngineDescription, Inspection, Pending, check_frames
 from engines.errors import EngineError, PrecisionError
 from engines.probe import Probe
+from engines.telemetry import telemetry_hidden
+
+with telemetry_hidden():
+    import openvino
 
 NAME = "openvino"
 
 _DEVICE = "CPU"
-_PRECISIONS = ("f32", "f16", "bf16")
-_CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
+_PRECISIONS = ("f32", "f16", "bf16", "int8")
+_CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32", "int8": "INT8"}
 _ANY_BATCH = -1
-
-
-def _import_openvino() -> Any:
-    """Import the library with its telemetry off.
-
-    Its import reports to a server and writes to the home directory unless the telemetry package is absent, in which
-    case it uses its own stub. So the package is hidden while the import runs; no environment variable does it.
-    """
-    telemetry = "openvino_telemetry"
-    hidden = telemetry not in sys.modules
-    if hidden:
-        sys.modules[telemetry] = None  # type: ignore[assignment]
-    try:
-        import openvino
-    finally:
-        if hidden:
-            del sys.modules[telemetry]
-    return openvino
-
-
-openvino = _import_openvino()
 
 
 def probe() -> Probe:
@@ -60,65 +43,75 @@ def _preferred(precisions: tuple[str, ...], flags: frozenset[str]) -> tuple[str,
 
     OpenVINO lists what a CPU can do, not what pays. ResNet-18 on one AMX Xeon whose instruction sets were limited by
     ONEDNN_MAX_CPU_ISA, bfloat16's time over float32's: with AMX 0.27, with AVX512-BF16 alone 1.42, with AVX512 3.8.
-    float16 took 1.6 times float32's time in spite of AVX512-FP16.
+    float16 took 1.6 times float32's time in spite of AVX512-FP16. int8 is never chosen by itself: whether it keeps
+    the accuracy has to be measured on the product first (`edge-inspect quantise`).
     """
     if "amx_bf16" in flags and "bf16" in precisions:
         return "bf16", "this CPU multiplies bfloat16 matrices natively (AMX)"
     return "f32", "without AMX a half precision is slower than float32"
 
 
-def open_engine(bundle: Bundle, precision: str, reason: str) -> Engine:
+def open_engine(bundle: Bundle, precision: str, reason: str, in_flight: int = 1) -> Engine:
     """Compile a bundle's network. Raises EngineError."""
     if precision not in _PRECISIONS:
         raise PrecisionError(
-            f"{bundle.path} holds no {precision} network for OpenVINO; choose --precision {', '.join(_PRECISIONS)}"
+            f"OpenVINO runs bundles in {', '.join(_PRECISIONS)}, asked for {precision}; choose one of them"
         )
-    return OpenVinoEngine(bundle, precision, reason)
+    return OpenVinoEngine(bundle, precision, reason, in_flight)
 
 
 class OpenVinoEngine(Engine):
-    """A bundle's network compiled by OpenVINO; one request a network, reused by every call."""
+    """A bundle's network compiled by OpenVINO, the cores shared out among `in_flight` requests."""
 
-    def __init__(self, bundle: Bundle, precision: str, reason: str) -> None:
+    def __init__(self, bundle: Bundle, precision: str, reason: str, in_flight: int) -> None:
         self.input_size = bundle.info.preprocessing.input_size
+        self.in_flight = in_flight
         facts = probe()
         self.description = EngineDescription(NAME, facts.device, precision, facts.versions, reason)
         self._core: Any = openvino.Core()
         self._bundle = bundle
-        self._requests: dict[int, Any] = {}
-        self._request(1)
+        self._idle: dict[int, SimpleQueue[Any]] = {}
+        self._requests(1)
 
-    def infer(self, frames: NDArray[np.uint8]) -> Inspection:
+    def submit(self, frames: NDArray[np.uint8]) -> Pending:
         check_frames(frames, self.input_size)
-        request = self._request(len(frames))
+        idle = self._requests(len(frames))
         # The tensor shares the frames' memory. It must be writable and contiguous for that, or is copied first.
         shared = np.require(frames, requirements=("C", "W"))
+        request = idle.get()
         try:
             request.set_input_tensor(openvino.Tensor(shared, shared_memory=True))
-            request.infer()
-            return _collect(request)
+            request.start_async()
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed on {len(frames)} frame(s): {_brief(error)}") from error
+            idle.put(request)
+            raise EngineError(f"OpenVINO refused {len(frames)} frame(s): {_brief(error)}") from error
+        return _Running(request, idle, shared)
 
     def close(self) -> None:
-        self._requests.clear()
+        self._idle.clear()
         self._core = None
 
-    def _request(self, frames: int) -> Any:
+    def _requests(self, frames: int) -> SimpleQueue[Any]:
+        """The idle requests for so many frames."""
+        if self._core is None:
+            raise EngineError("this engine is closed; open another one")
         # A fixed batch is 5 to 7 % faster in bfloat16 than a dynamic one. Only the daemon's batch of one gets it:
         # every compiled network costs its weights' memory once more.
         batch = 1 if frames == 1 else _ANY_BATCH
-        if batch not in self._requests:
-            self._requests[batch] = self._compile(batch)
-        return self._requests[batch]
+        if batch not in self._idle:
+            compiled = self._compile(batch)
+            self._idle[batch] = SimpleQueue()
+            for _ in range(self.in_flight + 1):
+                self._idle[batch].put(compiled.create_infer_request())
+        return self._idle[batch]
 
     def _compile(self, batch: int) -> Any:
-        if self._core is None:
-            raise EngineError("this engine is closed; open another one")
         precision = self.description.precision
-        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        # What int8 leaves in floating point is float32, the head's last layers among it.
+        hint = "f32" if precision == "int8" else precision
+        options = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": self.in_flight}
         try:
-            model = self._core.read_model(self._bundle.read_model())
+            model = self._core.read_model(self._bundle.read_network(precision))
             model.reshape([batch, self.input_size, self.input_size, 3])
             compiled = self._core.compile_model(model, _DEVICE, options)
             used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
@@ -127,9 +120,31 @@ class OpenVinoEngine(Engine):
                 f"OpenVINO {_version()} cannot compile the bundle's network in {precision}: {_brief(error)}; "
                 "choose --engine onnxruntime, or update it with: pip install -U openvino"
             ) from error
-        if used != precision:
-            raise PrecisionError(f"asked OpenVINO for {precision}, but this CPU runs {used}; choose --precision f32")
-        return compiled.create_infer_request()
+        if used != hint:
+            raise PrecisionError(f"asked OpenVINO for {hint}, but this CPU runs {used}; choose --precision f32")
+        return compiled
+
+
+class _Running(Pending):
+    """A request at work. It goes back to the idle ones when its outputs are copied out."""
+
+    def __init__(self, request: Any, idle: SimpleQueue[Any], frames: NDArray[np.uint8]) -> None:
+        self._request = request
+        self._idle = idle
+        self._frames = frames  # the request reads their memory
+
+    def result(self) -> Inspection:
+        try:
+            self._request.wait()
+            return Inspection(*(self._output(name) for name in ("scores", "maps", "embeddings")))
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed on {len(self._frames)} frame(s): {_brief(error)}") from error
+        finally:
+            self._idle.put(self._request)
+
+    def _output(self, name: str) -> NDArray[np.float32]:
+        # A copy: the request overwrites its outputs with those of its next frames.
+        return np.array(self._request.get_tensor(name).data, np.float32)
 
 
 def _version() -> str:
@@ -139,8 +154,3 @@ def _version() -> str:
 def _brief(error: RuntimeError) -> str:
     """Its messages begin with lines that say where in its own source they were raised."""
     return " ".join(line for line in str(error).splitlines() if line and not line.startswith("Exception from"))
-
-
-def _collect(request: Any) -> Inspection:
-    """Copy the outputs out: the request overwrites its own on the next call."""
-    return Inspection(*(request.get_tensor(name).data.copy() for name in ("scores", "maps", "embeddings")))

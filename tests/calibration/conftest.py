@@ -47,11 +47,11 @@ def nudge() -> Nudge:
     """`nudge(bundle, factor)`: the bundle with one single weight of its network, the head's first, multiplied."""
 
     def nudged(bundle: Bundle, factor: float) -> Bundle:
-        model = onnx.load_from_string(bundle.read_model())
+        model = onnx.load_from_string(bundle.read_network())
         tensor = next(item for item in model.graph.initializer if item.name == "head.patches.weight")
         weights = numpy_helper.to_array(tensor).copy()
         weights.flat[0] *= factor
         tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
-        return update_bundle(bundle, bundle.info, model=model.SerializeToString())
+        return update_bundle(bundle, bundle.info, networks={"f32": model.SerializeToString()})
 
     return nudged

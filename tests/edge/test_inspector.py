@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.cameras.camera import Frame, Shutter
 from edge.decision import Judge
-from edge.inspector import Inspector, Judgement
+from edge.inspector import Collector, Fed, Feeder, Judgement
 from edge.queues import BoundedQueue, Policy, QueueClosedError
 from edge.verdict import Evaluation
 from edge.worker import Worker
@@ -38,6 +38,17 @@ def frame_of(image: NDArray[np.uint8] | None, fault: str = "") -> Frame:
     return shutter.frame(image, "part", fault)
 
 
+def start_workers(
+    engine: Engine, judge: Judge, waiting: BoundedQueue[Frame], judged: BoundedQueue[Judgement]
+) -> list[Worker]:
+    fed: BoundedQueue[Fed] = BoundedQueue(engine.in_flight, Policy.ALL)
+    feeder = Worker("feeder", Feeder(engine, judge.preprocessing, waiting, fed))
+    collector = Worker("collector", Collector(judge, fed, judged))
+    for worker in (feeder, collector):
+        worker.start()
+    return [feeder, collector]
+
+
 def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement]:
     """Run the worker over frames, and take what comes out."""
     waiting: BoundedQueue[Frame] = BoundedQueue(len(frames), Policy.ALL)
@@ -45,10 +56,9 @@ def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement
     for frame in frames:
         waiting.put(frame)
     waiting.close()
-    worker = Worker("inspector", Inspector(engine, judge, waiting, judged))
-    worker.start()
-    worker.join(60)
-    assert worker.failure is None
+    for worker in start_workers(engine, judge, waiting, judged):
+        worker.join(60)
+        assert worker.failure is None
     judged.close()
     results = [judged.get(0.0) for _ in range(len(judged))]
     with pytest.raises(QueueClosedError):
@@ -111,9 +121,42 @@ def test_an_engine_that_fails_makes_its_frames_undecidable(
 def test_it_waits_for_frames_without_ending(engine: Engine, judge: Judge, render_part) -> None:
     waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL)
     judged: BoundedQueue[Judgement] = BoundedQueue(1, Policy.ALL)
-    worker = Worker("inspector", Inspector(engine, judge, waiting, judged))
-    worker.start()
+    workers = start_workers(engine, judge, waiting, judged)
     threading.Event().wait(0.3)
     waiting.put(frame_of(render_part(101)))
     assert judged.get(30.0) is not None
-    worker.stop(10)
+    for worker in workers:
+        worker.stop(10)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+def test_verdicts_come_in_the_order_of_the_frames(
+    calibrated_bundle: Bundle, judge: Judge, render_part, in_flight: int
+) -> None:
+    images = [render_part(seed, seed % 3 == 0) for seed in range(100, 118)]
+    frames = [frame_of(image) for image in images]
+    frames.insert(7, frame_of(None, "torn"))
+    calibration = calibrated_bundle.latest_calibration
+    with open_engine(calibrated_bundle, calibration.backend, calibration.precision, in_flight) as engine:
+        results = inspect(engine, judge, frames)
+        expected = [float(engine.infer(judge.preprocessing(image)[None]).scores[0]) for image in images]
+    assert [id(result.frame) for result in results] == [id(frame) for frame in frames]
+    assert [result.decision.score for result in results if result.decision.score is not None] == expected
+
+
+def test_no_frame_is_taken_before_the_engine_has_room(engine: Engine, judge: Judge, render_part) -> None:
+    """Of a free-running camera the newest frame is wanted, not the one that came while the engine was busy."""
+    waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL)
+    fed: BoundedQueue[Fed] = BoundedQueue(1, Policy.ALL)
+    waiting.put(frame_of(render_part(101)))
+    feeder = Feeder(engine, judge.preprocessing, waiting, fed)
+    assert feeder.step(threading.Event())
+    waiting.put(frame_of(render_part(102)))
+    assert feeder.step(threading.Event())
+    assert (len(waiting), len(fed)) == (1, 1)
+    first = fed.get(0.0)
+    assert first is not None
+    assert first.pending is not None
+    first.pending.result()
+    assert feeder.step(threading.Event())
+    assert (len(waiting), len(fed)) == (0, 1)

@@ -14,7 +14,7 @@ from edge.pipeline import Pipeline
 from edge.verdict import Evaluation, State
 from edge.worker import WorkerError
 from engines.bundle import Bundle
-from engines.engine import Engine, Inspection
+from engines.engine import Engine, Inspection, Pending
 from engines.registry import open_engine
 
 
@@ -108,46 +108,65 @@ def test_a_worker_that_fails_too_often_disarms_the_station_which_says_so(
     assert (last.last_seq, last.counters.frames, last.counters.restarts) == (1, 1, {"capture": 1})
 
 
+class Wrapped(Engine):
+    """A real engine, with something amiss."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.description, self.input_size, self.in_flight = engine.description, engine.input_size, engine.in_flight
+
+    def submit(self, frames) -> Pending:
+        return self.engine.submit(frames)
+
+    def close(self) -> None:
+        pass
+
+
+class Late(Pending):
+    def __init__(self, pending: Pending) -> None:
+        self.pending = pending
+
+    def result(self) -> Inspection:
+        time.sleep(3.0)
+        return self.pending.result()
+
+
+class LateResult(Wrapped):
+    def submit(self, frames) -> Pending:
+        return Late(self.engine.submit(frames))
+
+
+class LateSubmit(Wrapped):
+    def submit(self, frames) -> Pending:
+        time.sleep(3.0)
+        return self.engine.submit(frames)
+
+
+@pytest.mark.parametrize(("hanging", "worker"), [(LateSubmit, "feeder"), (LateResult, "collector")])
 def test_an_engine_that_hangs_does_not_keep_the_last_heartbeat_back(
-    make_pipeline, engine: Engine, listener, inbox: Path
+    make_pipeline, engine: Engine, listener, inbox: Path, hanging: type[Wrapped], worker: str
 ) -> None:
-    class Hanging(Engine):
-        description = engine.description
-        input_size = engine.input_size
-
-        def infer(self, frames) -> Inspection:
-            time.sleep(3.0)
-            return engine.infer(frames)
-
-        def close(self) -> None:
-            pass
 
     pipeline = make_pipeline(Folder(inbox, settle_s=0.05))
     supervise_until(pipeline, lambda: pipeline.has_subscriber)
-    pipeline.arm(Hanging())
+    pipeline.arm(hanging(engine))
     supervise_until(pipeline, lambda: pipeline.health.counters.frames == 1)
-    with pytest.raises(WorkerError, match="'inspector' did not end within"):
+    with pytest.raises(WorkerError, match=f"'{worker}' did not end within"):
         pipeline.drain()
     last = listener.until(lambda heard: "Stopped" in heard.states).heartbeats[-1]
-    assert "'inspector' did not end" in last.reason
+    assert f"'{worker}' did not end" in last.reason
 
 
 def test_an_engine_that_calls_for_the_exit_only_spoils_its_frame(
     make_pipeline, engine: Engine, listener, inbox: Path
 ) -> None:
-    class Quitting(Engine):
-        description = engine.description
-        input_size = engine.input_size
-
-        def infer(self, frames) -> Inspection:
+    class Quitting(Wrapped):
+        def submit(self, frames) -> Pending:
             raise SystemExit("licence expired")
-
-        def close(self) -> None:
-            pass
 
     pipeline = make_pipeline(Folder(inbox, settle_s=0.05))
     supervise_until(pipeline, lambda: pipeline.has_subscriber)
-    pipeline.arm(Quitting())
+    pipeline.arm(Quitting(engine))
     (verdict,) = listener.until(lambda heard: heard.verdicts).verdicts
     assert verdict.evaluation is Evaluation.NOT_DECIDABLE
     assert verdict.reason == "infer: licence expired"

@@ -53,7 +53,7 @@ WATCHED = ("open", "os.", "shutil.", "fcntl.", "ctypes.")
 
 def work():
     if action == "update":
-        update_bundle(Bundle.open(place), new, model=b"new network")
+        update_bundle(Bundle.open(place), new, networks={"f32": b"new network"})
     else:
         write_bundle(place, msgspec.structs.replace(new, calibrations=()), b"new network", head)
 
@@ -83,7 +83,7 @@ while killed:
     killed = os.waitpid(child, 0)[1] == signal.SIGKILL
     try:
         bundle = Bundle.open(place)
-        print(bundle.info.product, bundle.read_model() == b"new network")
+        print(bundle.info.product, bundle.read_network() == b"new network")
     except Exception as error:
         print(type(error).__name__, len(list(place.parent.glob("[!.]*"))))
     if killed and moment % 5 == 0:
@@ -171,7 +171,7 @@ def test_what_is_written_is_read(bundle: Bundle, head: Head) -> None:
     opened = Bundle.open(str(bundle.path))
     assert opened == bundle
     assert opened.info.provenance == info().provenance
-    assert opened.read_model() == opened.model_path.read_bytes() == b"network"
+    assert opened.read_network() == opened.model_path.read_bytes() == b"network"
     assert opened.digest == hashlib.sha256((bundle.path / "MANIFEST.json").read_bytes()).hexdigest()
     np.testing.assert_array_equal(opened.load_head().adaptor, head.adaptor)
     assert sorted(opened.files) == sorted(set(FILES) - {"MANIFEST.json"})
@@ -194,7 +194,7 @@ def test_golden_frames_that_no_calibration_uses_go(bundle: Bundle) -> None:
 
 def test_an_update_keeps_head_and_network(bundle: Bundle, head: Head) -> None:
     renamed = update_bundle(bundle, msgspec.structs.replace(bundle.info, product="other"))
-    assert (renamed.info.product, renamed.read_model()) == ("other", b"network")
+    assert (renamed.info.product, renamed.read_network()) == ("other", b"network")
     assert renamed.files["head.safetensors"] == bundle.files["head.safetensors"]
     assert renamed.digest != bundle.digest
 
@@ -400,7 +400,7 @@ def test_an_empty_directory_becomes_a_bundle(tmp_path: Path, head: Head) -> None
 
 def test_an_altered_bundle_may_be_replaced(bundle: Bundle, head: Head) -> None:
     bundle.model_path.write_bytes(b"altered")
-    assert write_bundle(bundle.path, info(), b"network", head).read_model() == b"network"
+    assert write_bundle(bundle.path, info(), b"network", head).read_network() == b"network"
 
 
 def test_a_bundle_is_readable_by_whom_the_umask_lets(bundle: Bundle) -> None:
@@ -419,7 +419,7 @@ def test_a_bundle_changed_meanwhile_is_not_overwritten(bundle: Bundle) -> None:
 
 def test_files_changed_after_opening_are_noticed(bundle: Bundle) -> None:
     for name, read in [
-        ("model.onnx", bundle.read_model),
+        ("model.onnx", bundle.read_network),
         ("head.safetensors", bundle.load_head),
         ("golden/a.png", lambda: bundle.golden_frames(bundle.latest_calibration)),
     ]:
@@ -511,7 +511,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_leaves_the_old_bundle(small_disk: Path, head: Head) -> None:
     bundle = write_bundle(small_disk / "bundle", info(), b"network", head)
     with pytest.raises(BundleError, match=r"cannot be written .it takes 3 MiB.: No space left.*free some space"):
-        update_bundle(bundle, bundle.info, model=bytes(2 << 20))
+        update_bundle(bundle, bundle.info, networks={"f32": bytes(2 << 20)})
     with pytest.raises(BundleError, match="free some space"):
         write_bundle(small_disk / "bundle", info(), bytes(2 << 20), head)
     assert Bundle.open(bundle.path) == bundle

@@ -90,7 +90,7 @@ def test_available_backends_are_probed() -> None:
     assert set(statuses) == set(BACKENDS)
     onnxruntime = statuses["onnxruntime"]
     assert onnxruntime.probe is not None
-    assert onnxruntime.probe.precisions == ("f32",)
+    assert onnxruntime.probe.precisions == ("f32", "int8")
 
 
 def test_an_absent_backend_is_listed_with_its_remedy(without: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle, update_bundle
 from engines.engine import Engine
-from engines.errors import EngineError
+from engines.errors import EngineError, PrecisionError
 from engines.registry import BACKENDS, open_engine
 
 Frames = NDArray[np.uint8]
@@ -103,7 +105,7 @@ def test_a_network_that_does_not_load_is_an_engine_error(
 ) -> None:
     pytest.importorskip(f"engines.backends.{backend}")
     bundle = bundle_copy(uncalibrated_bundle)
-    broken = update_bundle(bundle, bundle.info, model=b"no network")
+    broken = update_bundle(bundle, bundle.info, networks={"f32": b"no network"})
     with pytest.raises(EngineError, match=r"cannot (load|compile) .*pip install -U"):
         open_engine(broken, backend, "f32")
 
@@ -119,3 +121,42 @@ def test_a_network_altered_after_opening_does_not_run(
     bundle.model_path.write_bytes(network)
     with pytest.raises(Exception, match=r"model\.onnx was altered"):
         open_engine(replace(bundle), backend, "f32")
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_int8_needs_an_int8_network(uncalibrated_bundle: Bundle, backend: str) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    with pytest.raises(PrecisionError, match=r"no int8 network; run: edge-inspect quantise"):
+        open_engine(uncalibrated_bundle, backend, "int8")
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_frames_side_by_side_get_their_own_results(
+    uncalibrated_bundle: Bundle, frames: Frames, backend: str, in_flight: int
+) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    with open_engine(uncalibrated_bundle, backend, "f32", in_flight) as engine:
+        assert engine.in_flight == in_flight
+        alone = [engine.infer(frame[None]) for frame in frames]
+        for _ in range(10):
+            outstanding = [engine.submit(frame[None]) for frame in frames[: in_flight + 1]]
+            for expected, pending in zip(alone, outstanding, strict=False):
+                found = pending.result()
+                np.testing.assert_array_equal(found.scores, expected.scores)
+                np.testing.assert_array_equal(found.maps, expected.maps)
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_a_further_frame_waits_until_a_result_is_collected(
+    uncalibrated_bundle: Bundle, frames: Frames, backend: str
+) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    with open_engine(uncalibrated_bundle, backend, "f32", 1) as engine, ThreadPoolExecutor(1) as other:
+        first, second = engine.submit(frames[:1]), engine.submit(frames[1:2])
+        third = other.submit(engine.submit, frames[2:3])
+        with pytest.raises(FutureTimeoutError):
+            third.result(timeout=0.3)
+        expected = first.result(), second.result(), third.result(timeout=30).result()
+        for index, found in enumerate(expected):
+            np.testing.assert_array_equal(found.maps, engine.infer(frames[index : index + 1]).maps)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from engines.bundle import Bundle
 from engines.cpu import cpu_flags
-from engines.errors import EngineError
 from engines.registry import open_engine
 
 backend = pytest.importorskip("engines.backends.openvino")
@@ -79,8 +78,3 @@ def test_half_precision_is_preferred_with_amx_only(
     precisions: tuple[str, ...], flags: set[str], preferred: str
 ) -> None:
     assert backend._preferred(precisions, frozenset(flags))[0] == preferred
-
-
-def test_int8_needs_an_int8_network(uncalibrated_bundle: Bundle) -> None:
-    with pytest.raises(EngineError, match=r"no int8 network.*--precision f32, f16, bf16"):
-        open_engine(uncalibrated_bundle, "openvino", "int8")

@@ -1,0 +1,59 @@
+"""How many frames an engine should work on side by side: measured, because libraries and processors differ."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+
+import numpy as np
+
+from engines.bundle import Bundle
+from engines.engine import Engine, Pending
+from engines.registry import open_engine
+
+# A frame takes longer the more are worked on beside it, so more are only worth it for clearly more frames a second.
+WORTH_IT = 1.05
+_MEASURED_S = 0.7
+_LEAST_FRAMES = 12
+
+
+def best_in_flight(bundle: Bundle, backend: str, precision: str) -> tuple[int, str]:
+    """Measure 1, 2, 4 and so on up to the number of cores, and say what was found.
+
+    Takes a second or two a try. Raises EngineError.
+    """
+    rates = {}
+    for in_flight in candidates(len(os.sched_getaffinity(0))):
+        with open_engine(bundle, backend, precision, in_flight) as engine:
+            engine.warmup()
+            rates[in_flight] = frame_rate(engine)
+    best = choose(rates)
+    found = ", ".join(f"{rate:.0f} frames/s with {number}" for number, rate in rates.items())
+    return best, f"{best} in flight ({found})"
+
+
+def candidates(cores: int) -> list[int]:
+    """Powers of two below the number of cores, and that number."""
+    return [*(1 << power for power in range(cores.bit_length()) if 1 << power < cores), cores]
+
+
+def choose(rates: dict[int, float]) -> int:
+    """The smallest number whose rate is within `WORTH_IT` of the best one."""
+    best = max(rates.values())
+    return min(number for number, rate in rates.items() if rate * WORTH_IT >= best)
+
+
+def frame_rate(engine: Engine, seconds: float = _MEASURED_S) -> float:
+    """Frames a second of an engine that is never left waiting."""
+    frame = np.full((1, engine.input_size, engine.input_size, 3), 127, np.uint8)
+    running: deque[Pending] = deque(engine.submit(frame) for _ in range(engine.in_flight))
+    began, done = time.perf_counter(), 0
+    while done < _LEAST_FRAMES or time.perf_counter() - began < seconds:
+        running.append(engine.submit(frame))
+        running.popleft().result()
+        done += 1
+    spent = time.perf_counter() - began
+    for pending in running:
+        pending.result()
+    return done / spent
