@@ -1,4 +1,4 @@
-"""`edge-inspect calibrate`: from photographs of good parts to a threshold in the bundle."""
+"""`edge-inspect calibrate` and `quantise`: from photographs of parts to a threshold, and to an int8 network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Explain(argparse.Action):
         parser.exit()
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle", type=Path, required=True, metavar="BUNDLE", help="bundle to calibrate, changed in place"
     )
@@ -34,6 +34,43 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         "training held back; another data set in MVTec AD's layout, for its test/good; or a text file with the path "
         "of one image a line",
     )
+    _add_rate_and_engine(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "f32", "f16", "bf16", "int8"),
+        default="auto",
+        help="arithmetic that will run the network (default: what this machine does natively)",
+    )
+    parser.add_argument(
+        "--explain", action=_Explain, nargs=0, help="print how many good parts certify which rate, and leave"
+    )
+
+
+def _configure_quantise(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundle", type=Path, required=True, metavar="BUNDLE", help="bundle to quantise, changed in place"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="the folder that was trained on; it sets the ranges"
+    )
+    parser.add_argument(
+        "--good",
+        type=Path,
+        metavar="DIR",
+        help="good parts that were not trained on, for the gate and the threshold, as for calibrate (default: those "
+        "that training held back in --data)",
+    )
+    parser.add_argument(
+        "--defects",
+        type=Path,
+        metavar="DIR",
+        help="photographs of defects, for the gate; folders in it are kinds (default: patches of good parts pasted "
+        "where they do not belong)",
+    )
+    _add_rate_and_engine(parser)
+
+
+def _add_rate_and_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-reject-rate",
         type=float,
@@ -47,18 +84,9 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="library that will run the network (default: the fastest on this machine)",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "f32", "f16", "bf16", "int8"),
-        default="auto",
-        help="arithmetic that will run the network (default: what this machine does natively)",
-    )
-    parser.add_argument(
-        "--explain", action=_Explain, nargs=0, help="print how many good parts certify which rate, and leave"
-    )
 
 
-def _run(options: argparse.Namespace) -> None:
+def _calibrate(options: argparse.Namespace) -> None:
     from calibration import report
     from calibration.parts import check_parts, select_parts
     from calibration.procedure import calibrate as set_threshold
@@ -77,6 +105,37 @@ def _run(options: argparse.Namespace) -> None:
     print(report.calibration(calibrated, selection, parts))
 
 
+def _quantise(options: argparse.Namespace) -> None:
+    from calibration import report
+    from calibration.int8_gate import Evidence, quantise
+    from calibration.parts import check_parts, select_defects, select_parts, trained_parts
+    from calibration.procedure import calibrate as set_threshold
+    from engines.bundle import Bundle
+    from engines.registry import open_engine
+
+    check_rate(options.false_reject_rate)
+    bundle = Bundle.open(options.bundle)
+    preprocessing, provenance = bundle.info.preprocessing, bundle.info.provenance
+    progress = _progress if sys.stderr.isatty() else None
+    with open_engine(bundle, options.engine) as engine:
+        native = engine.description
+    ranges = trained_parts(options.data, preprocessing, provenance)
+    selection = select_parts(options.good or options.data, provenance)
+    good = check_parts(selection, preprocessing, provenance, progress)
+    defects = None
+    if options.defects:
+        defects = check_parts(select_defects(options.defects), preprocessing, provenance, progress)
+    evidence = Evidence.gather(good, defects)
+    print(report.gate(evidence, selection, native.backend, len(ranges)), flush=True)
+    quantised = quantise(
+        bundle, native.backend, ranges, evidence, options.false_reject_rate, lambda f: print(report.tried(f)), progress
+    )
+    with open_engine(quantised, native.backend, "int8") as engine:
+        calibrated = set_threshold(quantised, engine, good, options.false_reject_rate, progress)
+    print(report.speed(calibrated, native), flush=True)
+    print(report.calibration(calibrated, selection, good))
+
+
 def _progress(action: str, done: int, total: int) -> None:
     end = "\n" if done == total else ""
     print(f"\r{action} {done}/{total}", end=end, file=sys.stderr, flush=True)
@@ -85,6 +144,13 @@ def _progress(action: str, done: int, total: int) -> None:
 calibrate = Command(
     summary="set the rejection threshold from photographs of good parts that were not trained on",
     example="edge-inspect calibrate --bundle bundles/flange --good photos/flange-calibration",
-    configure=_configure,
-    run=_run,
+    configure=_configure_calibrate,
+    run=_calibrate,
+)
+
+quantise = Command(
+    summary="add an int8 network to a bundle, if that costs no accuracy, and set its threshold",
+    example="edge-inspect quantise --bundle bundles/flange --data photos/flange",
+    configure=_configure_quantise,
+    run=_quantise,
 )

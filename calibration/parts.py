@@ -66,6 +66,34 @@ def select_parts(source: Path, provenance: Provenance) -> Selection:
     return Selection(paths, f"in {folder}")
 
 
+def trained_parts(source: Path, preprocessing: Preprocessing, provenance: Provenance) -> GoodParts:
+    """The photographs below the folder `source` that were trained on, known by their bytes.
+
+    Raises DataError where there is none.
+    """
+    folder = source / "train" / "good"
+    known = frozenset(provenance.trained_on)
+    unique: dict[str, Path] = {}
+    for path in list_images(folder if folder.is_dir() else source):
+        mark = fingerprint(read_bytes(path))
+        if mark in known:
+            unique.setdefault(mark, path)
+    if not unique:
+        raise DataError(
+            f"expected the photographs that the bundle was trained on in {source}, found none of them; name that folder"
+        )
+    return GoodParts(tuple(unique.values()), preprocessing)
+
+
+def select_defects(source: Path) -> Selection:
+    """The images in a folder of defects, or in its folders, one a kind. Raises DataError where there is none."""
+    folders = [source, *sorted(path for path in source.glob("*") if path.is_dir())] if source.is_dir() else []
+    paths = tuple(path for folder in folders if folder.name != "good" for path in list_images(folder))
+    if not paths:
+        raise DataError(f"expected photographs of defects in {source} or in its folders, found none; name their folder")
+    return Selection(paths, f"in {source}")
+
+
 def check_parts(
     selection: Selection, preprocessing: Preprocessing, provenance: Provenance, progress: Progress | None = None
 ) -> GoodParts:

@@ -1,4 +1,4 @@
-"""What `edge-inspect calibrate` tells a person when it is done."""
+"""What `edge-inspect calibrate` and `quantise` tell a person."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from calibration.int8_gate import Evidence, Finding
 from calibration.parts import GoodParts, Selection
 from calibration.threshold import parts_needed, percent
 from engines.bundle import Bundle, Calibration, Parity
 from engines.engine import EngineDescription
+from engines.registry import open_engine
+from engines.tuning import WORTH_IT, frame_rate
 
 _INDENT = " " * 14
 _WIDTH = 100
@@ -41,6 +44,37 @@ def calibration(bundle: Bundle, selection: Selection, parts: GoodParts) -> str:
             )
         )
     return "\n".join([*lines, _line("next", _next_step(bundle, calibration))])
+
+
+def gate(evidence: Evidence, selection: Selection, backend: str, ranges: int) -> str:
+    """Say what int8 is made from and what it is held to."""
+    if evidence.pasted:
+        defects = f"{len(evidence.defects)} of them with a patch pasted where it does not belong (no --defects given)"
+    else:
+        defects = f"{len(evidence.defects)} photographs of defects"
+    return "\n".join(
+        [
+            _line("ranges", f"{ranges} photographs that were trained on"),
+            _line("gate", f"{len(evidence.good)} good parts {selection.origin} and {defects}, on {backend}"),
+        ]
+    )
+
+
+def tried(finding: Finding) -> str:
+    """One setting, and whether it passed."""
+    return _line("passed" if finding.passed else "refused", str(finding))
+
+
+def speed(bundle: Bundle, native: EngineDescription) -> str:
+    """How much faster int8 is on this machine than the precision that `auto` takes."""
+    rates = []
+    for precision in ("int8", native.precision, "int8", native.precision):  # in turns: other work hits both
+        with open_engine(bundle, native.backend, precision) as opened:
+            opened.warmup()
+            rates.append(frame_rate(opened))
+    ratio = (rates[0] + rates[2]) / (rates[1] + rates[3])
+    verdict = f"{ratio:.2f} times the frames a second of {native.precision} on this machine"
+    return _line("speed", verdict if ratio > WORTH_IT else f"{verdict}: not worth it; run {native.precision} here")
 
 
 def _line(label: str, text: str) -> str:

@@ -8,7 +8,6 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from engines.bundle import Bundle
@@ -16,6 +15,10 @@ from engines.cpu import cpu_name
 from engines.engine import Engine, EngineDescription, Inspection, Pending, check_frames
 from engines.errors import EngineError, PrecisionError
 from engines.probe import Probe
+from engines.telemetry import without_telemetry
+
+with without_telemetry():
+    import onnxruntime
 
 NAME = "onnxruntime"
 

@@ -13,9 +13,9 @@ from engines.cpu import cpu_flags
 from engines.engine import Engine, EngineDescription, Inspection, Pending, check_frames
 from engines.errors import EngineError, PrecisionError
 from engines.probe import Probe
-from engines.telemetry import telemetry_hidden
+from engines.telemetry import without_telemetry
 
-with telemetry_hidden():
+with without_telemetry():
     import openvino
 
 NAME = "openvino"
@@ -107,8 +107,7 @@ class OpenVinoEngine(Engine):
 
     def _compile(self, batch: int) -> Any:
         precision = self.description.precision
-        # What int8 leaves in floating point is float32, the head's last layers among it.
-        hint = "f32" if precision == "int8" else precision
+        hint = _floating_point(precision)
         options = {"INFERENCE_PRECISION_HINT": hint, "NUM_STREAMS": self.in_flight}
         try:
             model = self._core.read_model(self._bundle.read_network(precision))
@@ -145,6 +144,12 @@ class _Running(Pending):
     def _output(self, name: str) -> NDArray[np.float32]:
         # A copy: the request overwrites its outputs with those of its next frames.
         return np.array(self._request.get_tensor(name).data, np.float32)
+
+
+def _floating_point(precision: str) -> str:
+    """The precision of what is not quantised. int8 leaves the stem and the head, and then some, in floating point."""
+    # With an f16 hint int8 networks do not compile, or overflow.
+    return probe().preferred if precision == "int8" else precision
 
 
 def _version() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,3 +55,42 @@ def nudge() -> Nudge:
         return update_bundle(bundle, bundle.info, networks={"f32": model.SerializeToString()})
 
     return nudged
+
+
+@pytest.fixture(scope="session")
+def trained_frames(part_photos: Path, uncalibrated_bundle: Bundle) -> list[NDArray[np.uint8]]:
+    """The 16 parts that the bundle's head was fitted to, as the network sees them."""
+    preprocessing = uncalibrated_bundle.info.preprocessing
+    return [preprocessing(read_image(path)) for path in list_images(part_photos / "train" / "good")]
+
+
+@pytest.fixture(scope="session")
+def scratched_frames(part_photos: Path, uncalibrated_bundle: Bundle) -> list[NDArray[np.uint8]]:
+    """The 6 parts of test/scratch as the network sees them."""
+    preprocessing = uncalibrated_bundle.info.preprocessing
+    return [preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "scratch")]
+
+
+@pytest.fixture
+def lopsided() -> Callable[[Bundle, Sequence[str]], Bundle]:
+    """`lopsided(bundle, blocks)`: the same function in float32, but 8 bits do not suffice inside these blocks.
+
+    One channel of a block's inner activations is ten thousand times as large, and its weights afterwards so much
+    smaller. With one scale a tensor all other channels become zero.
+    """
+    return _lopsided
+
+
+def _lopsided(bundle: Bundle, blocks: Sequence[str]) -> Bundle:
+    model = onnx.load_from_string(bundle.read_network())
+    constants = {item.name: item for item in model.graph.initializer}
+    for block in blocks:
+        for name, channel, factor in (
+            ("conv1.weight", np.s_[0], 1e4),
+            ("conv1.bias", np.s_[0], 1e4),
+            ("conv2.weight", np.s_[:, 0], 1e-4),
+        ):
+            array = numpy_helper.to_array(constants[f"{block}.{name}"]).copy()
+            array[channel] *= factor
+            constants[f"{block}.{name}"].CopyFrom(numpy_helper.from_array(array, f"{block}.{name}"))
+    return update_bundle(bundle, bundle.info, networks={"f32": model.SerializeToString()})

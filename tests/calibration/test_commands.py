@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,7 +116,7 @@ def test_an_engine_that_cannot_run_is_found_out_before_the_photographs_are_read(
     write_text(tmp_path)
     assert calibrate(bundle, tmp_path, "--engine", "onnxruntime", "--precision", "bf16") != 0
     message = capsys.readouterr().err
-    assert "f32 only" in message
+    assert "f32 and int8, asked for bf16" in message
     assert "a.png" not in message
 
 
@@ -189,3 +190,56 @@ def test_calibrating_imports_nothing_of_the_trainer(bundle: Bundle, part_photos:
     process = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")
     assert np.isfinite(Bundle.open(bundle.path).latest_calibration.threshold)
+
+
+def quantise(bundle: Bundle, data: Path, *options: str) -> int:
+    return main(["quantise", "--bundle", str(bundle.path), "--data", str(data), "--engine", "onnxruntime", *options])
+
+
+def test_quantise_says_what_it_tried_and_sets_a_threshold(bundle: Bundle, part_photos: Path, capsys: Any) -> None:
+    good, defects = part_photos / "test" / "good", part_photos / "test"
+    options = ("--good", str(good), "--defects", str(defects), "--false-reject-rate", "0.05")
+    assert quantise(bundle, part_photos, *options) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    for sentence in (
+        "ranges 16 photographs that were trained on",
+        f"24 good parts in {good} and 6 photographs of defects, on onnxruntime",
+        "passed all 6 residual blocks in int8: image AUROC",
+        "times the frames a second of f32 on this machine",
+        "certify the target of 5 %",
+    ):
+        assert sentence in report
+    opened = Bundle.open(bundle.path)
+    assert opened.latest_calibration.precision == "int8"
+    assert opened.info.quantisation is not None
+    assert not opened.info.quantisation.pasted
+
+
+def test_quantise_goes_on_without_defects(bundle: Bundle, part_photos: Path, capsys: Any) -> None:
+    assert quantise(bundle, part_photos, "--good", str(part_photos / "test" / "good")) == 0
+    assert "with a patch pasted where it does not belong (no --defects given)" in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "nowhere"), "nowhere"),
+        (("--defects", "{photos}/train/good"), "expected photographs of defects in .*good"),
+        (("--false-reject-rate", "1"), "expected a false-reject rate between 0 and 1"),
+        (("--good", "{photos}/train/good"), "were trained on"),
+    ],
+)
+def test_quantise_refuses_what_cannot_work_and_leaves_the_bundle(
+    bundle: Bundle, part_photos: Path, capsys: Any, options: tuple[str, ...], message: str
+) -> None:
+    chosen = ("--good", str(part_photos / "test" / "good"), *(text.format(photos=part_photos) for text in options))
+    assert quantise(bundle, part_photos, *chosen) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert Bundle.open(bundle.path).digest == bundle.digest
+
+
+def test_quantise_wants_the_folder_that_was_trained_on(bundle: Bundle, part_photos: Path, capsys: Any) -> None:
+    assert quantise(bundle, part_photos / "test" / "good") == 2
+    assert "expected the photographs that the bundle was trained on" in capsys.readouterr().err

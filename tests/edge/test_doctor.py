@@ -32,8 +32,9 @@ def test_what_is_missing_comes_with_a_remedy(findings: list[Finding]) -> None:
 
 
 def test_the_versions_are_those_installed(findings: list[Finding]) -> None:
-    import onnxruntime
     import zmq
+
+    from engines.backends.onnxruntime import onnxruntime
 
     text = report(findings, as_json=False)
     assert f"onnxruntime {onnxruntime.__version__}: f32" in text

@@ -25,10 +25,11 @@ from engines.bundle import (
     Calibration,
     GoldenPart,
     Provenance,
+    Quantisation,
     update_bundle,
     write_bundle,
 )
-from engines.errors import BundleError, CalibrationError
+from engines.errors import BundleError, CalibrationError, PrecisionError
 from engines.head import Head
 from engines.preprocess import Preprocessing
 
@@ -190,6 +191,30 @@ def test_golden_frames_that_no_calibration_uses_go(bundle: Bundle) -> None:
     assert [name for name in bundle.files if name.startswith("golden")] == ["golden/b.png"]
     bundle = update_bundle(bundle, info())
     assert not (bundle.path / "golden").exists()
+
+
+def quantisation() -> Quantisation:
+    return Quantisation("openvino", 64, ("layer1.0",), 0.99, 0.989, 40, 30, False, 0, {"nncf": "3"}, "2026-01-01")
+
+
+def test_int8_has_a_network_of_its_own_that_stays_and_goes_with_its_record(bundle: Bundle) -> None:
+    quantised = update_bundle(bundle, info(quantisation=quantisation()), networks={"int8": b"integers"})
+    assert quantised.read_network("int8") == b"integers"
+    assert quantised.read_network("bf16") == quantised.read_network() == b"network"
+    renamed = update_bundle(quantised, msgspec.structs.replace(quantised.info, product="other"))
+    assert renamed.read_network("int8") == b"integers"
+    gone = update_bundle(renamed, msgspec.structs.replace(renamed.info, quantisation=None))
+    assert "model-int8.onnx" not in gone.files
+    with pytest.raises(PrecisionError, match="holds no int8 network; run: edge-inspect quantise"):
+        gone.read_network("int8")
+
+
+def test_an_altered_int8_network_is_named(bundle: Bundle, head: Head) -> None:
+    quantised = update_bundle(bundle, info(quantisation=quantisation()), networks={"int8": b"integers"})
+    (quantised.path / "model-int8.onnx").write_bytes(b"integerz")
+    with pytest.raises(BundleError, match=r"model-int8\.onnx was altered"):
+        Bundle.open(bundle.path)
+    assert "model-int8.onnx" not in write_bundle(bundle.path, info(), b"network", head).files
 
 
 def test_an_update_keeps_head_and_network(bundle: Bundle, head: Head) -> None:

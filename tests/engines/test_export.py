@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from engines.backbones import BACKBONES
+from engines.backends.onnxruntime import onnxruntime
 from engines.engine import Inspection
 from engines.errors import UsageError, WeightsError
 from engines.export import build_model, map_matrix

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,3 +164,30 @@ def test_a_further_frame_waits_until_a_result_is_collected(
         expected = first.result(), second.result(), third.result(timeout=30).result()
         for index, found in enumerate(expected):
             np.testing.assert_array_equal(found.maps, engine.infer(frames[index : index + 1]).maps)
+
+
+OPEN = """
+import pathlib, socket, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise SystemExit(f"network: {arguments}")
+
+sys.addaudithook(refuse)
+from engines.bundle import Bundle
+from engines.cpu import cpu_flags
+from engines.registry import open_engine
+with open_engine(Bundle.open(sys.argv[1]), sys.argv[2], "f32") as engine:
+    engine.warmup(1)
+print(sorted(name for name in sys.modules if name.startswith("openvino_telemetry")))
+print(sorted(path.name for path in pathlib.Path.home().iterdir()))
+"""
+
+
+@pytest.mark.parametrize("backend", sorted(BACKENDS))
+def test_no_telemetry_and_a_clean_home(uncalibrated_bundle: Bundle, tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(f"engines.backends.{backend}")
+    command = [sys.executable, "-c", OPEN, str(uncalibrated_bundle.path), backend]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n[]\n"), done.stderr
