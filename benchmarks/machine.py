@@ -12,16 +12,18 @@ from pathlib import Path
 from engines import __version__
 
 REPOSITORY = Path(__file__).parents[1]
-PACKAGES = ("numpy", "torch", "scikit-learn", "opencv-python-headless", "openvino", "onnxruntime")
+PACKAGES = ("numpy", "torch", "scikit-learn", "opencv-python-headless", "openvino", "onnxruntime", "nncf")
 
 
 def describe_machine(packages: Sequence[str] = PACKAGES) -> dict[str, object]:
-    """Processor, cores, memory in GiB, package versions, commit and load average over the last minute.
+    """Processor, GPU, cores, memory in GiB, package versions, commit and load average over the last minute.
 
+    The GPU is "" where there is none.
     The commit ends in `+dirty` where tracked files differ from it, and is "unknown" outside a git checkout.
     """
     return {
         "cpu": _cpu_model(),
+        "gpu": _gpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "python": platform.python_version(),
@@ -38,6 +40,14 @@ def _cpu_model() -> str:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     # ARM kernels name no model there.
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def _gpu_model() -> str:
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].strip()
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return ""
 
 
 def _version(package: str) -> str | None:

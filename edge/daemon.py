@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 import cv2
 
 from calibration.golden import check_parity
+from edge.cameras.camera import Camera
 from edge.cameras.kinds import make_camera
 from edge.config import EngineTable, StationConfig
 from edge.pipeline import Pipeline
@@ -50,9 +51,10 @@ class StopRequest:
             signal.signal(each, signal.SIG_DFL)
 
 
-def run_station(config: StationConfig) -> int:
+def run_station(config: StationConfig, camera: Camera | None = None) -> int:
     """Run one station until a signal, or the end of a finite source. Exit code 0, or 1 where it had been disarmed.
 
+    `camera` takes the place of the one that `config` describes, whose pauses between two tries still count.
     Raises InspectError where it cannot be armed: bundle, calibration, engine, parity gate, address.
     """
     # One small resize at a time: OpenCV's pool would only take cores from the engine.
@@ -60,7 +62,7 @@ def run_station(config: StationConfig) -> int:
     with StopRequest() as stop:
         bundle = Bundle.open(config.bundle)
         calibration = choose_calibration(bundle, config.engine)
-        pipeline = Pipeline(config, bundle, calibration, make_camera(config.camera))
+        pipeline = Pipeline(config, bundle, calibration, camera or make_camera(config.camera))
         pipeline.announce()
         _log.info("station %s publishes on %s", config.station, pipeline.endpoint)
         try:
