@@ -23,6 +23,7 @@ from engines.backbones import IMAGENET_MEAN, IMAGENET_STD
 from engines.errors import DataError
 from engines.images import read_image
 from engines.preprocess import Preprocessing
+from trainer.allocator import freed_memory_kept
 
 Progress = Callable[[int, int], None]
 
@@ -42,6 +43,7 @@ class Features:
     grid: int
 
 
+@freed_memory_kept()
 def extract(
     backbone: nn.Module,
     paths: Sequence[Path],

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engines.errors import UsageError
 from engines.preprocess import Preprocessing
+from trainer.allocator import freed_memory_kept
 from trainer.features import Features
 from trainer.loss import truncated_l1
 from trainer.noise import GaussianNoise
@@ -106,6 +107,7 @@ class Checkpoint:
             raise UsageError(f"{self.path} cannot be resumed from ({error}); train without --resume") from None
 
 
+@freed_memory_kept()
 def train_head(
     features: Features,
     recipe: Recipe,
