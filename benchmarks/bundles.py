@@ -41,7 +41,7 @@ _RANGE_FRAMES = 8
 def make_bundle(folder: Path, backbone: str, int8: bool) -> Bundle:
     """Write an uncalibrated bundle of `backbone` to `folder`: random weights, the paper's head and preprocessing.
 
-    With `int8` it also holds an int8 network, all residual blocks in int8, the fastest setting there
+    With `int8` it also holds an int8 network, everything in int8, the fastest setting there
     is; that needs the `int8` extra and takes up to a minute or two. Raises UsageError for an unknown backbone,
     EngineError, BundleError.
     """
@@ -98,7 +98,7 @@ def _with_int8(bundle: Bundle) -> Bundle:
     quantisation = Quantisation(
         backend=REFERENCE[0],
         parts=len(ranges),
-        float_blocks=(),
+        float_parts=(),
         image_auroc_f32=0.0,
         image_auroc_int8=0.0,
         good=0,

@@ -30,17 +30,20 @@ if TYPE_CHECKING:
 RANGE_PARTS = 128
 _SENSITIVITY_PARTS = 12
 
-# Shares of the residual blocks that are left in floating point, from the fastest setting to the last resort. With more
-# than half of them there is little left to gain. Whole blocks, because every change between integers and floating point
-# costs time.
-FLOAT_SHARES = (0.0, 0.15, 0.3, 0.5)
+# The settings from the fastest one to the last resort: what is left in floating point, first none of it, then stem and
+# head, then also these shares of the residual blocks. With more than half of them there is little left to gain. Whole
+# blocks, because every change between integers and floating point costs time.
+BLOCK_SHARES = (0.15, 0.3, 0.5)
 
-# Everything else stays in floating point whatever the setting: the stem's convolution, because 8 bits a tensor leave
-# dark grey tiles few grey levels (on magnetic_tile its return took the maps' error from 0.63 to 0.19 of their
-# deviation, for a tenth of ResNet-18's time), and the head, the map and the embeddings.
+# Quantised first, and the first to be given back: the stem's convolution, because 8 bits a tensor leave dark grey
+# tiles few grey levels (on magnetic_tile its return took the maps' error from 0.63 to 0.19 of their deviation), and the
+# products of levels 2 and 3, whose sum's small differences are the score.
+STEM_AND_HEAD = ("stem", "head")
+_CONVOLUTIONS = {"stem": ("conv1",), "head": ("head.level2", "head.level3")}
+
+# Never quantised: the score's last layers, the map and the embeddings.
+_FLOAT = ("centred", "head.upsampled", "head.hidden", "head.active", "head.patches", "map.rows", "map.blurred", "means")
 _LEVELS = "layer"
-_QUANTISED = (_LEVELS, "relu", "maxpool")
-_NOT_QUANTISED = (".pooled", ".mean")
 
 
 @dataclass(frozen=True)
@@ -61,33 +64,32 @@ class Int8Bundle(Bundle):
 
 @dataclass(frozen=True)
 class Setting:
-    """An int8 network, and which of the backbone's residual blocks it leaves in floating point."""
+    """An int8 network, and which of its parts it leaves in floating point: "stem", "head", residual blocks."""
 
     network: bytes
-    float_blocks: tuple[str, ...]
-    blocks: int
+    float_parts: tuple[str, ...]
 
     def __str__(self) -> str:
-        if not self.float_blocks:
-            return f"all {self.blocks} residual blocks in int8"
-        return f"{len(self.float_blocks)} of {self.blocks} residual blocks left in floating point"
+        return f"{', '.join(self.float_parts)} in floating point" if self.float_parts else "everything in int8"
 
 
 def settings(bundle: Bundle, backend: str, ranges: Parts, progress: Progress | None = None) -> Iterator[Setting]:
-    """Quantise once, then leave more and more of the most sensitive residual blocks in floating point.
+    """Quantise once, then give stem and head and more and more of the most sensitive blocks their precision back.
 
     Needs the `int8` extra. Raises EngineError.
     """
     onnx = import_extra("onnx", "int8")
     original = onnx.load_from_string(bundle.read_network())
     quantised = _quantised(original, ranges)
-    count = len(residual_blocks(original))
-    ranking: list[str] = []
-    for share in FLOAT_SHARES:
-        if share and not ranking:
-            ranking = rank_by_sensitivity(bundle, backend, original, quantised, ranges, progress)
-        chosen = tuple(ranking[: max(1, round(share * count))] if share else ())
-        yield Setting(restored(quantised, original, chosen).SerializeToString(), chosen, count)
+
+    def setting(*float_parts: str) -> Setting:
+        return Setting(restored(quantised, original, float_parts).SerializeToString(), float_parts)
+
+    yield setting()
+    yield setting(*STEM_AND_HEAD)
+    ranking = rank_by_sensitivity(bundle, backend, original, quantised, ranges, progress)
+    for share in BLOCK_SHARES:
+        yield setting(*STEM_AND_HEAD, *ranking[: max(1, round(share * len(ranking)))])
 
 
 def residual_blocks(model: onnx.ModelProto) -> list[str]:
@@ -96,18 +98,15 @@ def residual_blocks(model: onnx.ModelProto) -> list[str]:
     return list(dict.fromkeys(".".join(name[:2]) for name in nodes if name[0].startswith(_LEVELS)))
 
 
-def restored(quantised: onnx.ModelProto, original: onnx.ModelProto, blocks: Sequence[str]) -> onnx.ModelProto:
-    """Give the convolutions of residual blocks their floating-point weights, bias, input and output back.
+def restored(quantised: onnx.ModelProto, original: onnx.ModelProto, parts: Sequence[str]) -> onnx.ModelProto:
+    """Give the convolutions of parts their floating-point weights, bias, input and output back.
 
     The convolution of a block's shortcut stays in int8: OpenVINO 2026.4 compiles no strided block without any.
     """
-    prefixes = tuple(f"{block}.conv" for block in blocks)
     model = type(quantised)()
     model.CopyFrom(quantised)
     by_output = {output: node for node in model.graph.node for output in node.output}
-    floats = {
-        node.name: node for node in original.graph.node if node.op_type == "Conv" and node.name.startswith(prefixes)
-    }
+    floats = {node.name: node for node in original.graph.node if _belongs(node, parts)}
     for node in model.graph.node:
         if node.name in floats:
             node.input[0] = _unquantised(node.input[0], by_output)
@@ -132,7 +131,7 @@ def rank_by_sensitivity(
     parts: Parts,
     progress: Progress | None = None,
 ) -> list[str]:
-    """The residual blocks, the one whose return to floating point helps the maps most first.
+    """The residual blocks, the one whose return, beside stem and head, helps the maps most first.
 
     Helps: makes the mean squared difference from the float32 maps of a few parts smallest.
     """
@@ -141,7 +140,8 @@ def rank_by_sensitivity(
     blocks = residual_blocks(original)
     errors = {}
     for done, block in enumerate(blocks, start=1):
-        candidate = Int8Bundle.around(bundle, restored(quantised, original, [block]).SerializeToString())
+        network = restored(quantised, original, [*STEM_AND_HEAD, block]).SerializeToString()
+        candidate = Int8Bundle.around(bundle, network)
         errors[block] = float(np.square(_maps(candidate, backend, "int8", frames) - expected).mean())
         if progress:
             progress("finding sensitive blocks", done, len(blocks))
@@ -168,13 +168,18 @@ def _quantised(original: onnx.ModelProto, ranges: Parts) -> onnx.ModelProto:
             # Symmetric activations. Asymmetric ones kept a convolution in float32 and took twice the time in
             # OpenVINO, and were no more accurate.
             preset=nncf.QuantizationPreset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(names=_float_nodes(original)),
+            ignored_scope=nncf.IgnoredScope(names=list(_FLOAT)),
         )
 
 
-def _float_nodes(model: onnx.ModelProto) -> list[str]:
-    names = [node.name for node in model.graph.node]
-    return [name for name in names if not name.startswith(_QUANTISED) or name.endswith(_NOT_QUANTISED)]
+def _belongs(node: Any, parts: Sequence[str]) -> bool:
+    """Whether a node is given back with one of the parts: its convolutions, and the pooling before the head's."""
+    if node.op_type == "AveragePool":
+        return "head" in parts
+    if node.op_type != "Conv":
+        return False
+    blocks = tuple(f"{part}.conv" for part in parts if part.startswith(_LEVELS))
+    return node.name.startswith(blocks) or any(node.name in _CONVOLUTIONS.get(part, ()) for part in parts)
 
 
 def _maps(bundle: Bundle, backend: str, precision: str, frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:

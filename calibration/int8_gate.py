@@ -75,7 +75,7 @@ class Finding:
         change = 100 * (self.auroc_int8 - self.auroc_f32)
         return (
             f"{self.setting}: image AUROC {100 * self.auroc_int8:.2f} instead of {100 * self.auroc_f32:.2f} "
-            f"({change:+.2f}), {self.flips} good parts with another verdict (at most {self.allowed_flips})"
+            f"({change:+.3f}), {self.flips} good parts with another verdict (at most {self.allowed_flips})"
         )
 
 
@@ -134,7 +134,7 @@ def _store(bundle: Bundle, backend: str, finding: Finding, evidence: Evidence, r
     quantisation = Quantisation(
         backend=backend,
         parts=ranges,
-        float_blocks=finding.setting.float_blocks,
+        float_parts=finding.setting.float_parts,
         image_auroc_f32=finding.auroc_f32,
         image_auroc_int8=finding.auroc_int8,
         good=len(evidence.good),
@@ -150,10 +150,10 @@ def _store(bundle: Bundle, backend: str, finding: Finding, evidence: Evidence, r
 
 def _refusal(bundle: Bundle, findings: list[Finding]) -> str:
     best = min(findings, key=lambda finding: finding.auroc_f32 - finding.auroc_int8)
-    blame = ", ".join(findings[-1].setting.float_blocks)
+    blame = ", ".join(findings[-1].setting.float_parts)
     return (
         f"int8 is refused for {bundle.path}: of {len(findings)} settings the best one changed the image AUROC by "
-        f"{100 * (best.auroc_int8 - best.auroc_f32):+.2f} points, where {-100 * MAX_AUROC_LOSS:g} is allowed, and "
+        f"{100 * (best.auroc_int8 - best.auroc_f32):+.3f} points, where {-100 * MAX_AUROC_LOSS:g} is allowed, and "
         f"{best.flips} verdicts on good parts, where {best.allowed_flips} are; most to blame, in this order: {blame}. "
         "The bundle is as it was; run it in another precision"
     )

@@ -116,14 +116,15 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the int8 network was made, and what the gate that let it in measured on `backend`.
 
-    `parts` good photographs set the ranges. `float_blocks` are the residual blocks left in floating point. The rest are
-    figures of the gate: image AUROC (0 to 1) of float32 and of int8 on `good` held-back parts and `defects` photographs
-    of defects (`pasted` tells whether they were made by cutting and pasting), and how many good parts' verdicts differ.
+    `parts` good photographs set the ranges. `float_parts` (stem, head, residual blocks) were left in floating
+    point. The rest are figures of the gate: image AUROC (0 to 1) of float32 and of int8 on `good` held-back parts and
+    `defects` photographs of defects (`pasted` tells whether they were made by cutting and pasting), and how many good
+    parts' verdicts differ.
     """
 
     backend: str
     parts: int
-    float_blocks: tuple[str, ...]
+    float_parts: tuple[str, ...]
     image_auroc_f32: float
     image_auroc_int8: float
     good: int

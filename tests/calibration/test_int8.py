@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from calibration.int8 import FLOAT_SHARES, Int8Bundle, Setting, residual_blocks, restored, settings
+from calibration.int8 import STEM_AND_HEAD, Int8Bundle, Setting, residual_blocks, restored, settings
 from engines.bundle import Bundle
 from engines.registry import open_engine
 
@@ -55,10 +55,13 @@ def map_error(bundle: Bundle, network: bytes, frames: Frames) -> float:
     return float((found - expected).std() / expected.std())
 
 
-def test_the_backbone_is_quantised_and_stem_and_head_are_not(tried: list[Setting], original: onnx.ModelProto) -> None:
+def test_everything_is_quantised_but_the_scores_last_layers_and_the_map(
+    tried: list[Setting], original: onnx.ModelProto
+) -> None:
     convolutions = {node.name for node in original.graph.node if node.op_type == "Conv"}
-    model = onnx.load_from_string(tried[0].network)
-    assert convolutions - integer_weights(model) == {"conv1", "head.level2", "head.level3", "head.patches"}
+    left = [convolutions - integer_weights(onnx.load_from_string(setting.network)) for setting in tried[:2]]
+    assert left == [{"head.patches"}, {"conv1", "head.level2", "head.level3", "head.patches"}]
+    model = onnx.load_from_string(tried[1].network)
     constants = {item.name: item for item in model.graph.initializer}
     for item in original.graph.initializer:
         if item.name.startswith(("conv1", "head", "map")):
@@ -66,15 +69,14 @@ def test_the_backbone_is_quantised_and_stem_and_head_are_not(tried: list[Setting
 
 
 def test_more_and_more_blocks_stay_in_floating_point(tried: list[Setting]) -> None:
-    assert [len(setting.float_blocks) for setting in tried] == [0, 1, 2, 3]
-    assert len(tried) == len(FLOAT_SHARES)
+    assert [len(setting.float_parts) for setting in tried] == [0, 2, 3, 4, 5]
     for fewer, more in pairwise(tried):
-        assert more.float_blocks[: len(fewer.float_blocks)] == fewer.float_blocks
+        assert more.float_parts[: len(fewer.float_parts)] == fewer.float_parts
         assert len(more.network) > len(fewer.network)
     for setting in tried:
         onnx.checker.check_model(onnx.load_from_string(setting.network), full_check=True)
-    assert str(tried[0]) == "all 6 residual blocks in int8"
-    assert str(tried[2]) == "2 of 6 residual blocks left in floating point"
+    assert str(tried[0]) == "everything in int8"
+    assert str(tried[1]) == "stem, head in floating point"
 
 
 def test_it_is_a_quarter_of_the_size(tried: list[Setting], uncalibrated_bundle: Bundle) -> None:
@@ -91,7 +93,7 @@ def test_int8_is_near_and_nearer_with_blocks_in_floating_point(
 def test_restored_blocks_have_their_own_constants_back(tried: list[Setting], original: onnx.ModelProto) -> None:
     quantised = onnx.load_from_string(tried[0].network)
     assert residual_blocks(original) == BLOCKS
-    model = restored(quantised, original, BLOCKS)
+    model = restored(quantised, original, [*STEM_AND_HEAD, *BLOCKS])
     onnx.checker.check_model(model, full_check=True)
     assert integer_weights(model) == {"layer2.0.downsample.0", "layer3.0.downsample.0"}
     constants = {item.name: item for item in model.graph.initializer}
@@ -117,8 +119,8 @@ def test_the_block_that_cannot_bear_8_bits_is_found_first(
     block: str,
 ) -> None:
     bundle = lopsided(bundle_copy(uncalibrated_bundle), [block])
-    plain, rescued, *_ = settings(bundle, "onnxruntime", trained_frames)
-    assert rescued.float_blocks == (block,)
+    _, plain, rescued, *_ = settings(bundle, "onnxruntime", trained_frames)
+    assert rescued.float_parts == ("stem", "head", block)
     errors = [map_error(bundle, setting.network, trained_frames[:4]) for setting in (plain, rescued)]
     assert errors[1] < 0.5 * errors[0]
 
@@ -146,4 +148,4 @@ def test_no_telemetry_a_clean_home_and_a_clean_output(uncalibrated_bundle: Bundl
     command = [sys.executable, "-c", OFFLINE, str(uncalibrated_bundle.path)]
     environment = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert (done.returncode, done.stdout) == (0, "all 6 residual blocks in int8\n[]\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "everything in int8\n[]\n"), done.stderr
