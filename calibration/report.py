@@ -70,7 +70,6 @@ def speed(bundle: Bundle, native: EngineDescription) -> str:
     rates = []
     for precision in ("int8", native.precision, "int8", native.precision):  # in turns: other work hits both
         with open_engine(bundle, native.backend, precision) as opened:
-            opened.warmup()
             rates.append(frame_rate(opened))
     ratio = (rates[0] + rates[2]) / (rates[1] + rates[3])
     verdict = f"{ratio:.2f} times the frames a second of {native.precision} on this machine"
