@@ -6,7 +6,7 @@ RUN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format clean
+.PHONY: help install demo test bench lint format clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,12 @@ demo: install ## train, calibrate and run a daemon on drawn parts; writes demo-o
 
 test: install ## run the test suite
 	$(RUN)/pytest
+
+bench: install ## measure speed with the quick benchmarks and write docs/performance.md anew
+	$(RUN)/python benchmarks/bench_fps.py --quick --json docs/performance/fps.json
+	$(RUN)/python benchmarks/bench_latency.py --quick --precision auto int8 --json docs/performance/latency.json
+	$(RUN)/python benchmarks/bench_training.py --quick --json docs/performance/training.json
+	$(RUN)/python benchmarks/performance_page.py
 
 lint: install ## ruff and mypy
 	$(RUN)/ruff check

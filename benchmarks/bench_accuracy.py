@@ -53,6 +53,7 @@ from trainer.weights import Weights, find_weights
 METRICS = ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "aupro", "escape_at_1pct_fr")
 TITLES = ("I-AUROC", "I-AP", "F1-max", "P-AUROC", "P-AP", "AUPRO@0.3", "escapes at 1 % false rejects")
 TIMED_IMAGES = 10
+QUICK_EPOCHS = 4
 CPU = torch.device("cpu")
 
 Field = Literal["crop", "full"]
@@ -95,6 +96,8 @@ class Job:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
+    if options.quick:
+        options.seeds, options.epochs = 1, QUICK_EPOCHS
     try:
         rows = measure(options)
     except InspectError as error:
@@ -291,6 +294,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", choices=("simplenet", "patchcore"), nargs="+", default=["simplenet", "patchcore"])
     parser.add_argument("--field", choices=("crop", "full"), nargs="+", default=["crop"])
     parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (default: 3)")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"one seed, {QUICK_EPOCHS} epochs: shows that it runs, no figure"
+    )
     parser.add_argument("--epochs", type=_positive, help="instead of the recipe's")
     parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
     parser.add_argument("--jobs", type=_positive, default=1, help="runs side by side, with the cores shared out")

@@ -313,36 +313,52 @@ def paper_line(rows: Sequence[Row]) -> str:
     )
 
 
+def floor_lines(floor: dict[str, dict[str, float]]) -> list[str]:
+    """For each backbone the shortest time a frame that its arithmetic allows, in milliseconds by precision."""
+    return [
+        f"{backbone}, {work / 1e9:.1f} GFLOP a frame: "
+        + ", ".join(f"{precision} {1e3 * work / rate:.1f} ms" for precision, rate in floor["rates"].items())
+        for backbone, work in floor["operations"].items()
+    ]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
-        rows = _run(options)
+        rows, floor = _run(options)
     except InspectError as error:
         print(f"bench_fps: {error}", file=sys.stderr)
         return error.exit_code
     machine = describe_machine()
+    result = {"machine": machine, "quick": options.quick, "floor": floor, "rows": rows}
     print(report(rows, options.markdown))
     print(f"\n{paper_line(rows)}")
+    print("floor, at the speed of a large matrix product:", *floor_lines(floor), sep="\n  ")
     print("all of it from one run, in turns; weights are random, and int8 has passed no accuracy gate")
     print(
         f"{machine['gpu'] or machine['cpu']}, {machine['cores']} cores, load {machine['load']}, {machine['versions']}"
     )
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def _run(options: argparse.Namespace) -> list[Row]:
+def _run(options: argparse.Namespace) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    """The rows, and what the floor is made of: operations by backbone, and the best rates by precision."""
     if options.json and not options.json.resolve().parent.is_dir():
         raise DataError(f"{options.json}: expected a file in an existing folder; create the folder first")
     from benchmarks.bundles import make_bundle
+    from benchmarks.floor import operations, product_rates
 
     backbones = options.backbone or ([PAPER_BACKBONE] if options.quick else DEFAULT_BACKBONES)
-    rows = []
+    rows: list[Row] = []
+    work = {}
     for backbone in backbones:
         with tempfile.TemporaryDirectory(prefix="bench-fps-") as folder:
-            rows += measure(make_bundle(Path(folder) / "bundle", backbone, int8=True), QUICK if options.quick else FULL)
-    return rows
+            bundle = make_bundle(Path(folder) / "bundle", backbone, int8=True)
+            work[backbone] = operations(bundle.read_network())
+            rows += measure(bundle, QUICK if options.quick else FULL)
+    return rows, {"operations": work, "rates": product_rates()}
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -450,10 +450,10 @@ def measure(bundle: Bundle, cases: Sequence[Case], images: Sequence[NDArray[np.u
                 print(f"round {number}/{plan.rounds}: {case}", file=sys.stderr, flush=True)
                 with Daemon(Path(folder), bundle.path, images, case) as daemon:
                     rounds[case].append(measure_round(daemon, plan, case, soak=number == plan.rounds))
-    return [row(bundle, case, found) for case, found in rounds.items()]
+    return [row(bundle, case, found, plan.soak) for case, found in rounds.items()]
 
 
-def row(bundle: Bundle, case: Case, rounds: Sequence[Round]) -> Row:
+def row(bundle: Bundle, case: Case, rounds: Sequence[Round], soak_frames: int = 0) -> Row:
     """Medians over the rounds, and the smallest and largest in `spread`."""
     figures = {name: [each.figures[name] for each in rounds] for name in rounds[0].figures}
     watches = [watch for each in rounds for watch in (each.saturated.watch, each.paced.watch)]
@@ -471,7 +471,7 @@ def row(bundle: Bundle, case: Case, rounds: Sequence[Round]) -> Row:
         "rounds": len(rounds),
         "spread": {name: [_rounded(min(values)), _rounded(max(values))] for name, values in figures.items()},
         "disturbed": worst(watches).remark,
-        **({"soak_rss_mib": [_rounded(mib) for mib in soak]} if soak else {}),
+        **({"soak_frames": soak_frames, "soak_rss_mib": [_rounded(mib) for mib in soak]} if soak else {}),
     }
 
 
@@ -483,23 +483,19 @@ def _rounded(value: float) -> float:
     return round(value, 3)
 
 
-def report(rows: Sequence[Row]) -> str:
-    """The rows as text, for people."""
+def tables(rows: Sequence[Row], markdown: bool = False) -> str:
+    """The rows as tables, for people."""
     header = ["engine", "precision", "in flight", "frames/s", "at frames/s", "p50 ms", "p95 ms", "p99 ms", "peak MiB"]
-    table = [_cells(each) for each in rows]
     first = rows[0]
-    return "\n".join(
+    return "\n\n".join(
         [
-            f"{first['backbone']}, {first['frames']} frames, median of {first['rounds']} rounds (lowest-highest)",
-            format_table([*header, ""], table),
-            "",
-            "median milliseconds by stage, at the fixed rate:",
-            _name_table(rows, "stages"),
-            "",
+            f"{first['backbone']}, {first['frames']} frames, median of {first['rounds']} rounds (lowest-highest):",
+            format_table([*header, ""], [_cells(each) for each in rows], markdown),
+            "Median milliseconds by stage, at the fixed rate:",
+            _name_table(rows, "stages", markdown),
             "CPU milliseconds a frame by thread, at saturation:",
-            _name_table(rows, "threads_cpu_ms"),
-            "",
-            *(line for each in rows for line in _remarks(each)),
+            _name_table(rows, "threads_cpu_ms", markdown),
+            "\n".join(f"- {line}" for each in rows for line in _remarks(each)),
         ]
     )
 
@@ -515,10 +511,10 @@ def _cells(found: Row) -> list[str]:
     return [*name, *figures, *latencies, f"{found['peak_rss_mib']:.0f}", found["disturbed"]]
 
 
-def _name_table(rows: Sequence[Row], key: str) -> str:
+def _name_table(rows: Sequence[Row], key: str, markdown: bool) -> str:
     names = list(rows[0][key])
     cells = [[each["engine"], each["precision"], *(f"{each[key][name]:.2f}" for name in names)] for each in rows]
-    return format_table(["engine", "precision", *names], cells)
+    return format_table(["engine", "precision", *names], cells, markdown)
 
 
 def _remarks(found: Row) -> list[str]:
@@ -529,10 +525,19 @@ def _remarks(found: Row) -> list[str]:
     lines.append(f"{name}: own CPU {found['own_cpu_ms']:.2f} ms a frame, the engine's {found['engine_cpu_ms']:.2f} ms")
     if found["rate_fps"] >= found["sustained_fps"]:
         lines.append(f"{name}: overloaded, the rate is above the sustained one: latencies grow as long as it lasts")
-    if soak := found.get("soak_rss_mib"):
-        samples = " ".join(f"{mib:.1f}" for mib in soak)
-        lines.append(f"{name}: RSS {soak[0]:.1f} to {soak[-1]:.1f} MiB, growth {soak[-1] - soak[0]:+.1f} ({samples})")
+    if found.get("soak_rss_mib"):
+        lines.append(soak_line(found))
     return lines
+
+
+def soak_line(found: Row) -> str:
+    """What a row says of the daemon's memory over a soak."""
+    soak = found["soak_rss_mib"]
+    samples = " ".join(f"{mib:.1f}" for mib in soak)
+    growth = (
+        f"RSS {soak[0]:.1f} to {soak[-1]:.1f} MiB over {found['soak_frames']} frames, growth {soak[-1] - soak[0]:+.1f}"
+    )
+    return f"{found['engine']} {found['precision']}: {growth} ({samples})"
 
 
 def find_cases(bundle: Bundle, engine: str, precisions: Sequence[str], in_flight: int | None) -> list[Case]:
@@ -572,12 +577,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("bench_latency: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     machine = describe_machine()
-    print(report(rows))
+    print(tables(rows))
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}, {machine['versions']}")
     if not options.bundle:
         print("weights are random and int8 has passed no accuracy gate: figures of speed only")
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(
+            json.dumps({"machine": machine, "quick": options.quick, "rows": rows}, indent=1) + "\n", encoding="utf-8"
+        )
     return 0
 
 

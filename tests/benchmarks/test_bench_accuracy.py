@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks import bench_accuracy
 from benchmarks.bench_accuracy import _parser, main, table
 from engines.images import read_image
 
@@ -105,3 +106,13 @@ def test_the_documented_command_is_understood() -> None:
     options = _parser().parse_args(command.split())
     assert [folder.name for folder in options.data] == ["mvtec_screw", "magnetic_tile"]
     assert (options.recipe, options.seeds, options.field) == ("paper", 3, ["crop", "full"])
+
+
+def test_a_quick_run_is_one_seed_and_few_epochs(
+    small_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_accuracy, "QUICK_EPOCHS", 2)
+    rows = tmp_path / "rows.json"
+    options = ["--backbone", "resnet18", "--weights", "random", "--field", "full", "--method", "simplenet", "--quick"]
+    assert main(["--data", str(small_set), *options, "--json", str(rows)]) == 0
+    assert [(row["seed"], row["epochs"]) for row in json.loads(rows.read_text())] == [(0, 2)]
