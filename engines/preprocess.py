@@ -45,9 +45,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn one BGR `(H, W, 3)` or grey `(H, W)` frame into RGB uint8 of shape `(input_size, input_size, 3)`."""
-        resized = _resize(self._cut(_checked(frame)), self.resize)
-        margin = (self.resize - self.input_size) // 2
-        square = resized[margin : margin + self.input_size, margin : margin + self.input_size]
+        square = self._resized(self._cut(_checked(frame)))
         return cv2.cvtColor(square, cv2.COLOR_GRAY2RGB if square.ndim == 2 else cv2.COLOR_BGR2RGB)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -56,6 +54,17 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         margin = (self.resize - self.input_size) // 2
         square = resized[margin : margin + self.input_size, margin : margin + self.input_size]
         return np.asarray(square > 0)
+
+    def _resized(self, region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        margin = (self.resize - self.input_size) // 2
+        inner = slice(margin, margin + self.input_size)
+        edges = np.outer([inner.start, inner.stop], region.shape[:2])
+        # Cropping first saves a quarter of the time. It gives the same where no pair of averaged pixels lies across an
+        # edge, as with most cameras' sides, which have many factors of two.
+        if (edges % (self.resize << _halvings(region, self.resize))).any():
+            return _resize(region, self.resize)[inner, inner]
+        (top, left), (bottom, right) = edges // self.resize
+        return _resize(region[top:bottom, left:right], self.input_size)
 
     def _cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self.roi is None:
@@ -79,8 +88,16 @@ def _checked(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
+def _halvings(frame: NDArray[np.uint8], size: int) -> int:
+    """How often the longer side is halved before it is resized to `size`."""
+    side, count = max(frame.shape[:2]), 0
+    while side > LARGEST_SHRINK * size:
+        side, count = side // 2, count + 1
+    return count
+
+
 def _resize(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    while max(frame.shape[:2]) > LARGEST_SHRINK * size:
+    for _ in range(_halvings(frame, size)):
         frame = _halved(frame, LARGEST_SHRINK * size)
     return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR))
 

@@ -14,8 +14,9 @@ from engines.registry import open_engine
 
 # A frame takes longer the more are worked on beside it, so more are only worth it for clearly more frames a second.
 WORTH_IT = 1.05
-_MEASURED_S = 0.7
-_LEAST_FRAMES = 8
+_MEASURED_S = 1.0
+_WINDOWS = 5
+_LEAST_FRAMES = 3
 _WARMUP_FRAMES = 3
 
 
@@ -58,8 +59,8 @@ def frame_rate(engine: Engine, seconds: float = _MEASURED_S) -> float:
         return done / (time.perf_counter() - began)
 
     measure(_WARMUP_FRAMES * engine.in_flight, 0.0)
-    # The better of two, because what else the machine does can only slow it.
-    rate = max(measure(_LEAST_FRAMES, seconds / 2) for _ in range(2))
+    # The best of several windows, because what else the machine does can only slow it.
+    rate = max(measure(_LEAST_FRAMES, seconds / _WINDOWS) for _ in range(_WINDOWS))
     for pending in running:
         pending.result()
     return rate

@@ -69,6 +69,27 @@ def test_a_strong_shrink_sees_what_averaged_areas_see(shape: tuple[int, ...]) ->
     assert np.abs(found.astype(int) - truth).max() <= 2
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1024, 1280, 3),
+        (1080, 1920),
+        (1200, 1920, 3),
+        (2048, 2448),
+        (2048, 2560),
+        (600, 752, 3),
+        (517, 1000),
+        (512, 512),
+    ],
+)
+@pytest.mark.parametrize("crop", [224, 223, 128])
+def test_cropping_first_changes_nothing(shape: tuple[int, ...], crop: int) -> None:
+    frame = noise(*shape)
+    margin = (256 - crop) // 2
+    expected = Preprocessing(field="full")(frame)[margin : margin + crop, margin : margin + crop]
+    np.testing.assert_array_equal(Preprocessing(crop=crop)(frame), expected)
+
+
 @pytest.mark.parametrize("shape", [(1024, 1280), (1080, 1920), (2048, 2448)])
 def test_every_pixel_counts_alike(shape: tuple[int, int]) -> None:
     """The mean of pure noise survives to a tenth of a grey level: no row or column weighs more than others."""
