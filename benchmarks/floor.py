@@ -1,4 +1,4 @@
-"""The floor: how fast a network could be if all of it ran at the speed of one large matrix product."""
+"""How long a network's arithmetic would take at the speed of one large matrix product."""
 
 from __future__ import annotations
 

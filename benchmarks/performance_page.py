@@ -28,7 +28,7 @@ PLOT = FOLDER / "fps.svg"
 
 Measured = dict[str, Any]
 
-_BAR, _GAP, _LEFT, _WIDTH, _TOP = 13, 9, 168, 560, 44
+_BAR, _GAP, _LEFT, _WIDTH, _TOP = 13, 9, 168, 560, 62
 _COLOURS = ("#9dbfe8", "#3b76c4")
 
 
@@ -51,8 +51,8 @@ int8 is the fastest setting of [calibration](calibration.md#int8), which has pas
 
 {bench_fps.report(rows, markdown=True)}
 
-{_sentence(bench_fps.paper_line(rows))} The paper measured on one of the fastest gaming cards of 2022; how
-much of its time was preprocessing it does not say.
+{_sentence(bench_fps.paper_line(rows))} How much of its time was
+preprocessing the paper does not say.
 
 {_floor(fps)}
 
@@ -71,7 +71,7 @@ each counted from when its frame was due, so that a stall is seen by every frame
 {bench_latency.tables(daemons, markdown=True)}
 
 What is ours and not the engine's is mostly the feeder, which brings the frame to the network's size. The rest is Python
-handing frames from thread to thread, and two messages' worth of JSON and ZeroMQ.
+handing frames from thread to thread, JSON and ZeroMQ.
 
 ```
 python benchmarks/bench_latency.py{_latency_options(latency)} --json docs/performance/latency.json
@@ -127,7 +127,9 @@ def plot(rows: Sequence[Row]) -> str:
         for number, row in enumerate(bars):
             width, colour = scale * row["fps"], _COLOURS[min(number, 1)]
             parts.append(f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" fill="{colour}"/>')
-            label = f"{row['fps']:.0f}" + (f" ({row['in_flight']} in flight)" if row["in_flight"] > 1 else "")
+            label = f"{row['fps']:.{0 if row['fps'] >= 20 else 1}f}" + (
+                f" ({row['in_flight']} in flight)" if row["in_flight"] > 1 else ""
+            )
             parts.append(f'<text class="small" x="{_LEFT + width + 5:.1f}" y="{y + _BAR - 4}">{label}</text>')
             y += _BAR
         y += _GAP
@@ -162,7 +164,10 @@ def _conditions(machine: Measured) -> str:
 
 def _floor(fps: Measured) -> str:
     lines = "; ".join(bench_fps.floor_lines(fps["floor"]))
-    return f"The floor, if all of it ran at the speed of the best large matrix product (PyTorch, all cores): {lines}."
+    return (
+        "For orientation, the same arithmetic at the speed of one large matrix product in PyTorch, in the same run: "
+        f"{lines}."
+    )
 
 
 def _soak(daemons: Sequence[Row]) -> str:

@@ -117,3 +117,16 @@ def test_it_writes_json_with_the_machine(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_folder_that_is_not_there_is_found_out_first(tmp_path: Path, capsys) -> None:
     assert main(["--quick", "--json", str(tmp_path / "none" / "fps.json")]) == 2
     assert "create the folder first" in capsys.readouterr().err
+
+
+def test_operations_are_counted_as_they_are_done() -> None:
+    from benchmarks.floor import operations
+
+    weights = find_weights("resnet18", "random", seed=0).arrays
+    head = PaperGraph("resnet18")._head.to_head()
+    small, large = (
+        operations(build_model(BACKBONES["resnet18"], weights, head, size).SerializeToString()) for size in (64, 128)
+    )
+    assert large == pytest.approx(4 * small, rel=0.05)
+    # ResNet-18 to level 3 takes 2.8 GFLOP of its 3.6 at 224 pixels (level 4 and the classifier have the rest).
+    assert 0.8e9 < large < 1.2e9
