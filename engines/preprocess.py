@@ -58,12 +58,12 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _resized(self, region: NDArray[np.uint8]) -> NDArray[np.uint8]:
         margin = (self.resize - self.input_size) // 2
         inner = slice(margin, margin + self.input_size)
-        edges = np.outer([inner.start, inner.stop], region.shape[:2])
+        edges = [edge * side for edge in (inner.start, inner.stop) for side in region.shape[:2]]
         # Cropping first saves a quarter of the time. It gives the same where no pair of averaged pixels lies across an
         # edge, as with most cameras' sides, which have many factors of two.
-        if (edges % (self.resize << _halvings(region, self.resize))).any():
+        if any(edge % (self.resize << _halvings(region, self.resize)) for edge in edges):
             return _resize(region, self.resize)[inner, inner]
-        (top, left), (bottom, right) = edges // self.resize
+        top, left, bottom, right = (edge // self.resize for edge in edges)
         return _resize(region[top:bottom, left:right], self.input_size)
 
     def _cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -63,6 +63,7 @@ def row(backend: str, precision: str, error: float) -> Parity:
         (("openvino", "f32"), [-1.0, 1.0], (row("openvino", "f32", 0.5),), 1e-3),
         (BF16, [-1.0, 1.0], (row(*BF16, 0.1), row("openvino", "f16", 0.3)), 0.2),
         (BF16, [-1.0, 1.0], (row(*BF16, 1e-6),), 1e-3),
+        (("openvino", "int8"), [-1.0, 1.0], (row("openvino", "int8", 0.4), row(*BF16, 0.1)), 0.4),
     ],
 )
 def test_tolerance(engine: Any, scores: list[float], parity: tuple[Parity, ...], tolerance: float) -> None:
