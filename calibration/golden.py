@@ -45,14 +45,14 @@ def golden_tolerance(scores: NDArray[np.float32], engine: tuple[str, str], parit
     `scores` are those of all calibration parts; `engine` is their backend and precision, looked up in `parity`.
     """
     # Measured with ResNet-18 on two real products, 60 parts each, in shares of the standard deviation of the scores.
-    # Largest error against float32 ONNX Runtime: OpenVINO f32 0.00001, f16 0.012, bf16 0.09 and 0.12. Run again,
-    # every engine gave the same bits. With the kernels of lesser CPUs (ONEDNN_MAX_CPU_ISA) f32 gave the same bits,
-    # bf16 moved golden parts by up to 0.8 of its error (one step of a bf16 score), and "f16" became bf16: by 5 to 11
-    # of its error. So for f32 a thousandth of the deviation lies far above what libraries and CPUs differ by and a
-    # tenth below a lower precision. For the others twice their own error: two CPUs that are each that far from f32
-    # are at most twice as far from each other. int8 computes the same integers everywhere; with the rest in f32 instead
-    # of bf16, as on a CPU without AMX, it moved by half to two thirds of its error, so once its error. Parts that score alike have no deviation: SimpleNet's loss puts
-    # scores at +-0.5, where float32 errs by 0.00001.
+    # Largest error against float32 ONNX Runtime: OpenVINO f32 0.00001, f16 0.012, bf16 0.09 and 0.12. Run again, every
+    # engine gave the same bits. With the kernels of lesser CPUs (ONEDNN_MAX_CPU_ISA) f32 gave the same bits, bf16 moved
+    # golden parts by up to 0.8 of its error (one step of a bf16 score), and "f16" became bf16: by 5 to 11 of its error.
+    # So for f32 a thousandth of the deviation lies far above what libraries and CPUs differ by and a tenth below a
+    # lower precision. For the others twice their own error: two CPUs that are each that far from f32 are at most twice
+    # as far from each other. int8 computes the same integers everywhere; with the rest in f32 instead of bf16, as on a
+    # CPU without AMX, it moved by half to two thirds of its error, so once its error. Parts that score alike have no
+    # deviation: SimpleNet's loss puts scores at +-0.5, where float32 errs by 0.00001.
     floor = max(1e-3 * float(scores.std(dtype=np.float64)), 1e-4)
     if engine[1] == "f32":
         return floor
