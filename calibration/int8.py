@@ -157,7 +157,8 @@ def without_int8(info: BundleInfo) -> BundleInfo:
 def _quantised(original: onnx.ModelProto, ranges: Parts) -> onnx.ModelProto:
     with without_telemetry():
         nncf = import_extra("nncf", "int8")
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level, which sets the level of handlers that are not its own, too.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     frames = [ranges[index][None] for index in _spread(len(ranges), RANGE_PARTS)]
     # It reports its progress on standard output, which is the command's own.
     with contextlib.redirect_stdout(sys.stderr):

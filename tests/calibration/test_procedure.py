@@ -71,7 +71,7 @@ def test_what_is_written_is_what_was_measured(bundle: Bundle, open_named: Any, g
 
 def test_parity_covers_every_other_engine_of_this_machine(calibrated_bundle: Bundle) -> None:
     rows = calibrated_bundle.latest_calibration.parity
-    expected = [name for name in available_engines() if name != F32]
+    expected = [name for name in available_engines() if name != F32 and name[1] != "int8"]  # it has no int8 network
     assert sorted((row.backend, row.precision) for row in rows) == sorted(expected)
     assert {row.images for row in rows} <= {24}
 
