@@ -92,6 +92,12 @@ def settings(bundle: Bundle, backend: str, ranges: Parts, progress: Progress | N
         yield setting(*STEM_AND_HEAD, *ranking[: max(1, round(share * len(ranking)))])
 
 
+def import_nncf() -> Any:
+    """The library that quantises, with its telemetry off. Raises UsageError where it is not installed."""
+    with without_telemetry():
+        return import_extra("nncf", "int8")
+
+
 def residual_blocks(model: onnx.ModelProto) -> list[str]:
     """Names of the residual blocks, such as layer2.0, in the graph's order."""
     nodes = (node.name.split(".") for node in model.graph.node if node.op_type == "Conv")
@@ -155,8 +161,7 @@ def without_int8(info: BundleInfo) -> BundleInfo:
 
 
 def _quantised(original: onnx.ModelProto, ranges: Parts) -> onnx.ModelProto:
-    with without_telemetry():
-        nncf = import_extra("nncf", "int8")
+    nncf = import_nncf()
     # Not nncf.set_log_level, which sets the level of handlers that are not its own, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
     frames = [ranges[index][None] for index in _spread(len(ranges), RANGE_PARTS)]

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.int8 import Int8Bundle, Setting, settings, without_int8
+from calibration.int8 import Int8Bundle, Setting, import_nncf, settings, without_int8
 from calibration.pasted import PastedDefects
 from calibration.scoring import Parts, Progress, score_parts
 from calibration.threshold import conformal_threshold
@@ -92,8 +92,9 @@ def quantise(
 
     `ranges` are good parts that were trained on, `tell` is called with every setting that was tried. An earlier int8
     network and its thresholds are replaced; the new one still has to be calibrated. Needs the `int8` extra. Raises
-    CalibrationError that names the layers to blame where no setting passes, and leaves the bundle as it was.
+    CalibrationError that names the parts to blame where no setting passes, and leaves the bundle as it was.
     """
+    import_nncf()  # a missing library should not be found out after minutes of scoring
     float32 = measure(bundle, backend, "f32", evidence, false_reject_rate, progress)
     findings = []
     for setting in settings(bundle, backend, ranges, progress):
@@ -130,7 +131,7 @@ def compare(setting: Setting, float32: Scores, int8: Scores) -> Finding:
 
 
 def _store(bundle: Bundle, backend: str, finding: Finding, evidence: Evidence, ranges: int) -> Bundle:
-    packages = {name: str(import_extra(name, "int8").__version__) for name in ("nncf", "onnx")}
+    packages = {"nncf": str(import_nncf().__version__), "onnx": str(import_extra("onnx", "int8").__version__)}
     quantisation = Quantisation(
         backend=backend,
         parts=ranges,
