@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: what is there, and what runs on them."""
