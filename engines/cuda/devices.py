@@ -97,7 +97,9 @@ def _load() -> Any:
     try:
         return ctypes.CDLL(_LIBRARY)
     except OSError as error:
-        raise EngineError(f"no NVIDIA GPU can be used here, the driver's library is missing ({error}); {_REMEDY}") from None
+        raise EngineError(
+            f"no NVIDIA GPU can be used here, the driver's library is missing ({error}); {_REMEDY}"
+        ) from None
 
 
 def _describe(library: Any, index: int, cuda: str) -> Gpu:
