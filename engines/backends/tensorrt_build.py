@@ -16,8 +16,8 @@ from engines.bundle import Bundle
 from engines.cuda.devices import l4t_version, require_gpu
 from engines.engine_cache import (
     BuiltEngine,
-    EngineKey,
     EngineFileError,
+    EngineKey,
     check_writable,
     load_engine,
     load_timings,
