@@ -80,7 +80,7 @@ def _add_rate_and_engine(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--engine",
-        choices=("auto", "openvino", "onnxruntime"),
+        choices=("auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"),
         default="auto",
         help="library that will run the network (default: the fastest on this machine)",
     )

@@ -91,7 +91,7 @@ class EngineTable(Table, frozen=True, kw_only=True):
     """Which engine runs the network. The bundle must have been calibrated for it."""
 
     backend: Annotated[
-        Literal["auto", "openvino", "onnxruntime"],
+        Literal["auto", "tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"],
         msgspec.Meta(description="`auto`: the one that the bundle's latest calibration was measured on."),
     ] = "auto"
     precision: Annotated[

@@ -67,10 +67,11 @@ class EngineKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BuiltEngine(msgspec.Struct, frozen=True):
-    """A verified engine: its bytes, the key it was built under, and where its build report is."""
+    """A verified engine: its bytes, the key it was built under, its file and that of its build report."""
 
     data: bytes
     key: EngineKey
+    path: Path
     report_path: Path
 
 
@@ -98,7 +99,7 @@ def system_name() -> str:
 def load_engine(bundle: Bundle, wanted: EngineKey) -> BuiltEngine:
     """Read and verify an engine. Raises EngineFileError that says what differs from what is `wanted`."""
     folder = engines_folder(bundle) / wanted.name
-    return BuiltEngine(_load(folder, _ENGINE, wanted), wanted, folder / _REPORT)
+    return BuiltEngine(_load(folder, _ENGINE, wanted), wanted, folder / _ENGINE, folder / _REPORT)
 
 
 def store_engine(bundle: Bundle, key: EngineKey, data: bytes, report: bytes) -> BuiltEngine:

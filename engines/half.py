@@ -63,9 +63,9 @@ class HalfNetwork:
     ranges: tuple[LayerRange, ...]
 
     @property
-    def least_headroom(self) -> float:
-        """That of the half-precision layer that comes nearest to the limit."""
-        return min((entry.headroom for entry in self.ranges if not entry.kept), default=math.inf)
+    def least_headroom(self) -> float | None:
+        """That of the half-precision layer that comes nearest to the limit; None where every layer is float32."""
+        return min((entry.headroom for entry in self.ranges if not entry.kept), default=None)
 
 
 def derive(network: bytes, frames: NDArray[np.uint8]) -> HalfNetwork:

@@ -8,14 +8,22 @@ from importlib import import_module
 from types import ModuleType
 
 from engines.bundle import Bundle
+from engines.cuda.devices import find_gpus
 from engines.engine import Engine
 from engines.errors import EngineError, PrecisionError, UsageError
 from engines.probe import Probe
 
 PRECISIONS = ("f32", "f16", "bf16", "int8")
 
-# A module of engines.backends each, the fastest first, with the package that it needs.
-BACKENDS = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+# A module of engines.backends each (a dash is an underscore there), the fastest first, with what pip installs for it.
+BACKENDS = {
+    "tensorrt": "'edge-inspect[tensorrt]'",
+    "tensorrt-rtx": "'edge-inspect[rtx]'",
+    "openvino": "openvino",
+    "onnxruntime": "onnxruntime",
+}
+GPU_BACKENDS = ("tensorrt", "tensorrt-rtx")
+CPU_BACKENDS = ("openvino", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,8 @@ class BackendStatus:
 
 def available_backends() -> list[BackendStatus]:
     """Ask every backend what it can do here; the preferred one comes first. Unusable ones are listed, too."""
-    return [_status(name) for name in _preference()]
+    preferred = _preference()
+    return [_status(name) for name in (*preferred, *(name for name in BACKENDS if name not in preferred))]
 
 
 def open_engine(bundle: Bundle, backend: str = "auto", precision: str = "auto", in_flight: int = 1) -> Engine:
@@ -63,8 +72,10 @@ def _check_name(what: str, name: str, known: tuple[str, ...]) -> None:
 
 
 def _preference() -> list[str]:
+    """What `auto` tries, in this order. Where there is no GPU, nobody needs to hear why TensorRT does not run."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return sorted(BACKENDS, key=lambda name: (name == "openvino") != x86)
+    cpu = sorted(CPU_BACKENDS, key=lambda name: (name == "openvino") != x86)
+    return [*GPU_BACKENDS, *cpu] if find_gpus() else cpu
 
 
 def _open(bundle: Bundle, name: str, precision: str, in_flight: int, reason: str) -> Engine:
@@ -85,7 +96,7 @@ def _status(name: str) -> BackendStatus:
 
 def _load(name: str) -> ModuleType:
     try:
-        return import_module(f"engines.backends.{name}")
+        return import_module(f"engines.backends.{name.replace('-', '_')}")
     except ImportError as error:
         raise EngineError(
             f"{name} cannot be imported ({error}); install it with: pip install {BACKENDS[name]}"

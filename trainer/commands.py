@@ -74,7 +74,11 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set in MVTec AD's layout")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--engine", default="auto", help="openvino, onnxruntime, or auto: the one calibrated last")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        help="tensorrt, tensorrt-rtx, openvino, onnxruntime, or auto: the one calibrated last",
+    )
     parser.add_argument("--precision", default="auto", help="f32, f16, bf16, int8 or auto")
 
 

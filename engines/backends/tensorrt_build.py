@@ -25,7 +25,7 @@ from engines.engine_cache import (
     store_timings,
     system_name,
 )
-from engines.errors import UsageError
+from engines.errors import EngineError, UsageError
 
 PRECISION = "f16"
 
@@ -46,7 +46,7 @@ class BuildReport(msgspec.Struct, frozen=True):
     seconds: float
     warnings: tuple[str, ...]
     frames: dict[str, int]
-    least_headroom: float
+    least_headroom: float | None
     kept_in_float32: dict[str, str]
     ranges: tuple[half.LayerRange, ...]
 
@@ -82,12 +82,26 @@ def ensure_engine(
     return _build(bundle, kind, library, key, progress, photographs)
 
 
+def read_report(engine: BuiltEngine) -> BuildReport:
+    """Read what was written when an engine was built. Raises EngineError."""
+    try:
+        return msgspec.json.decode(engine.report_path.read_bytes(), type=BuildReport)
+    except (OSError, msgspec.DecodeError) as error:
+        raise EngineError(
+            f"{engine.report_path} cannot be read ({error}); remove its directory and build again"
+        ) from None
+
+
 def _wanted(kind: Flavour, bundle: Bundle, batch: int, target: str) -> tuple[Any, EngineKey]:
     """The library, and the key of the engine that is right here. The GPU is asked for first: see `require_gpu`."""
     ahead = kind.name == "tensorrt-rtx"
     if target and not ahead:
         raise UsageError(f"{kind.title} builds for the GPU at hand alone: leave the target {target} out")
-    gpu = None if target else require_gpu()
+    try:
+        gpu = None if target else require_gpu()
+    except EngineError as error:
+        hint = "; to build ahead for another machine name its architecture, such as --target sm89" if ahead else ""
+        raise EngineError(f"{error}{hint}") from None
     library = load_library(kind)
     if gpu:
         target = gpu.target

@@ -76,7 +76,7 @@ def test_a_precision_that_no_engine_has_is_wrong_usage(uncalibrated_bundle: Bund
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tensorrt",), r"no engine 'tensorrt'; choose auto, openvino, onnxruntime"),
+        (("cuda",), r"no engine 'cuda'; choose auto, tensorrt, tensorrt-rtx, openvino, onnxruntime"),
         (("auto", "fp16"), r"no precision 'fp16'; choose auto, f32, f16, bf16, int8"),
     ],
 )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engines.bundle import Bundle, update_bundle
 from engines.engine import Engine
 from engines.errors import EngineError, PrecisionError
-from engines.registry import BACKENDS, open_engine
+from engines.registry import BACKENDS, CPU_BACKENDS, open_engine
 
 Frames = NDArray[np.uint8]
 
@@ -92,7 +92,7 @@ def test_warmup_runs(engine: Engine) -> None:
     engine.warmup(rounds=1)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 def test_a_closed_engine_says_so(uncalibrated_bundle: Bundle, frames: Frames, backend: str) -> None:
     pytest.importorskip(f"engines.backends.{backend}")
     with open_engine(uncalibrated_bundle, backend, "f32") as engine:
@@ -103,7 +103,7 @@ def test_a_closed_engine_says_so(uncalibrated_bundle: Bundle, frames: Frames, ba
             engine.infer(frames[:count])
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 def test_a_network_that_does_not_load_is_an_engine_error(
     uncalibrated_bundle: Bundle, bundle_copy: Callable[[Bundle], Bundle], backend: str
 ) -> None:
@@ -114,7 +114,7 @@ def test_a_network_that_does_not_load_is_an_engine_error(
         open_engine(broken, backend, "f32")
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 def test_a_network_altered_after_opening_does_not_run(
     uncalibrated_bundle: Bundle, bundle_copy: Callable[[Bundle], Bundle], backend: str
 ) -> None:
@@ -127,14 +127,14 @@ def test_a_network_altered_after_opening_does_not_run(
         open_engine(replace(bundle), backend, "f32")
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 def test_int8_needs_an_int8_network(uncalibrated_bundle: Bundle, backend: str) -> None:
     pytest.importorskip(f"engines.backends.{backend}")
     with pytest.raises(PrecisionError, match=r"no int8 network; run: edge-inspect quantise"):
         open_engine(uncalibrated_bundle, backend, "int8")
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 @pytest.mark.parametrize("in_flight", [1, 3])
 def test_frames_side_by_side_get_their_own_results(
     uncalibrated_bundle: Bundle, frames: Frames, backend: str, in_flight: int
@@ -151,7 +151,7 @@ def test_frames_side_by_side_get_their_own_results(
                 np.testing.assert_array_equal(found.maps, expected.maps)
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 def test_a_further_frame_waits_until_a_result_is_collected(
     uncalibrated_bundle: Bundle, frames: Frames, backend: str
 ) -> None:
@@ -184,7 +184,7 @@ print(sorted(path.name for path in pathlib.Path.home().iterdir()))
 """
 
 
-@pytest.mark.parametrize("backend", sorted(BACKENDS))
+@pytest.mark.parametrize("backend", sorted(CPU_BACKENDS))
 def test_no_telemetry_and_a_clean_home(uncalibrated_bundle: Bundle, tmp_path: Path, backend: str) -> None:
     pytest.importorskip(f"engines.backends.{backend}")
     command = [sys.executable, "-c", OPEN, str(uncalibrated_bundle.path), backend]

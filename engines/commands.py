@@ -1,0 +1,155 @@
+"""`edge-inspect build`: a bundle's engine for a GPU, made before the station needs it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.cli import Command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from engines.bundle import Bundle
+    from engines.engine_cache import BuiltEngine
+
+MOST_PHOTOGRAPHS = 200
+_QUIET_S = 30.0
+
+
+def _configure_build(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    parser.add_argument(
+        "--engine",
+        choices=("tensorrt", "tensorrt-rtx"),
+        default="tensorrt",
+        help="library that builds the engine and will run it (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_batch,
+        default=1,
+        metavar="N",
+        help="largest number of frames at once (default: 1, what the daemon uses)",
+    )
+    parser.add_argument(
+        "--target",
+        type=_targets,
+        default=("",),
+        metavar="SM,...",
+        help="architectures to build for ahead of time, such as sm86,sm89,sm120, with TensorRT-RTX alone, which needs "
+        "no GPU for that (default: the GPU at hand)",
+    )
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        metavar="DIR",
+        help="further photographs of parts, good and defective, on which the range of every layer is measured beside "
+        "the bundle's golden parts",
+    )
+    parser.add_argument(
+        "--no-build", action="store_true", help="only check that the right engine is there, and fail where it is not"
+    )
+
+
+def _build(options: argparse.Namespace) -> None:
+    from engines.backends.tensorrt_build import ensure_engine
+    from engines.bundle import Bundle
+
+    bundle = Bundle.open(options.bundle)
+    photographs = _photographs(options.photographs, bundle) if options.photographs else None
+    progress = _Progress()
+    for target in options.target:
+        try:
+            engine = ensure_engine(
+                *(bundle, options.engine, options.batch, not options.no_build, progress.show, target, photographs)
+            )
+        finally:
+            progress.end()
+        print(_summary(engine), flush=True)
+    print(f"next:       edge-inspect calibrate --bundle {options.bundle} --engine {options.engine} --good DIR")
+
+
+def _photographs(folder: Path, bundle: Bundle) -> NDArray[np.uint8]:
+    """Network inputs from a folder's images and its subfolders', spread over all of them where they are many."""
+    import numpy as np
+
+    from engines.errors import DataError
+    from engines.images import list_images, read_image
+
+    folders = (folder, *sorted(path for path in folder.rglob("*") if path.is_dir()))
+    paths = [path for place in folders for path in list_images(place)]
+    if not paths:
+        raise DataError(f"expected photographs in {folder}, found none")
+    spread = paths[:: -(-len(paths) // MOST_PHOTOGRAPHS)]
+    return np.stack([bundle.info.preprocessing(read_image(path)) for path in spread])
+
+
+def _summary(engine: BuiltEngine) -> str:
+    from engines.backends.tensorrt_build import read_report
+
+    key, report = engine.key, read_report(engine)
+    library = f"{key.backend} {key.version}"
+    frames = ", ".join(f"{count} {name}" for name, count in report.frames.items())
+    near = f"half precision holds {report.least_headroom:.0f} times the largest number" if report.least_headroom else ""
+    lines = [
+        f"engine:     {engine.path}",
+        f"            {library} for {key.gpu or key.target}, batch 1 to {key.batch}, {report.bytes / 2**20:.1f} MiB, "
+        f"built in {report.seconds:.1f} s",
+        f"precision:  {key.precision}, {len(report.kept_in_float32)} layers in float32; {near or 'no layer is half'}",
+        f"            (measured on {frames}; {engine.report_path})",
+    ]
+    return "\n".join(lines)
+
+
+class _Progress:
+    """Tells on stderr what a build is at: in one line that changes on a terminal, else now and then in another one."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._open = False
+        self._last: tuple[str, float] = ("", -math.inf)
+
+    def show(self, text: str) -> None:
+        """`text` replaces the line before it where both say the same up to the colon."""
+        topic, now = text.partition(":")[0], time.monotonic()
+        same = topic == self._last[0]
+        if not self._terminal and same and now - self._last[1] < _QUIET_S:
+            return
+        if self._terminal:
+            print(f"\r\x1b[K{text}" if same else f"{self._ended()}{text}", end="", file=sys.stderr, flush=True)
+            self._open = True
+        else:
+            print(text, file=sys.stderr, flush=True)
+        self._last = topic, now
+
+    def end(self) -> None:
+        """Leave the line as it is."""
+        print(self._ended(), end="", file=sys.stderr, flush=True)
+
+    def _ended(self) -> str:
+        ended, self._open = "\n" if self._open else "", False
+        return ended
+
+
+def _batch(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {text}")
+    return value
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    return tuple(name.strip().lower().replace("_", "") for name in text.split(","))
+
+
+build = Command(
+    summary="build a bundle's engine for an NVIDIA GPU, or check the one that is there",
+    example="edge-inspect build --bundle bundles/flange --engine tensorrt",
+    configure=_configure_build,
+    run=_build,
+)
