@@ -21,8 +21,8 @@ _DRIVER_VERSION = Path("/proc/driver/nvidia/version")
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 _NAME_BYTES = 256
 _REMEDY = (
-    "install NVIDIA's driver (a Jetson has it from JetPack) and see what nvidia-smi says, or take an engine for the CPU "
-    "(openvino, onnxruntime)"
+    "install NVIDIA's driver (a Jetson has it from JetPack) and see what nvidia-smi says, or take an engine for the "
+    "CPU: openvino, onnxruntime"
 )
 
 
