@@ -94,18 +94,17 @@ def read_report(engine: BuiltEngine) -> BuildReport:
 
 def _wanted(kind: Flavour, bundle: Bundle, batch: int, target: str) -> tuple[Any, EngineKey]:
     """The library, and the key of the engine that is right here. The GPU is asked for first: see `require_gpu`."""
-    ahead = kind.name == "tensorrt-rtx"
-    if target and not ahead:
+    if target and not kind.ahead:
         raise UsageError(f"{kind.title} builds for the GPU at hand alone: leave the target {target} out")
     try:
         gpu = None if target else require_gpu()
     except EngineError as error:
-        hint = "; to build ahead for another machine name its architecture, such as --target sm89" if ahead else ""
+        hint = "; to build ahead for another machine name its architecture, such as --target sm89" if kind.ahead else ""
         raise EngineError(f"{error}{hint}") from None
     library = load_library(kind)
     if gpu:
         target = gpu.target
-    if ahead and target not in target_names(library):
+    if kind.ahead and target not in target_names(library):
         known = ", ".join(target_names(library))
         raise UsageError(f"{kind.title} {library.__version__} has no target {target}; it builds for {known}")
     key = EngineKey(
@@ -123,7 +122,7 @@ def _wanted(kind: Flavour, bundle: Bundle, batch: int, target: str) -> tuple[Any
         system=system_name(),
         options=build_options(library),
     )
-    if gpu and not ahead:
+    if gpu and not kind.ahead:
         key = msgspec.structs.replace(key, gpu=gpu.name, driver=gpu.driver, cuda=gpu.cuda, l4t=l4t_version())
     return library, key
 
@@ -142,11 +141,12 @@ def _build(
     frames = _frames(bundle, photographs)
     network = half.derive(bundle.read_network(), np.concatenate(list(frames.values())))
     size = bundle.info.preprocessing.input_size
-    target = key.target if kind.name == "tensorrt-rtx" else ""
+    target = key.target if kind.ahead else ""
     plan = Plan(network.data, size, key.batch, target, load_timings(bundle, key))
     built = serialise(library, kind, plan, progress)
     report = _report(bundle, key, network, built, {name: len(some) for name, some in frames.items()})
-    store_timings(bundle, key, built.timings)
+    if built.timings:
+        store_timings(bundle, key, built.timings)
     return store_engine(bundle, key, built.engine, msgspec.json.format(msgspec.json.encode(report), indent=2))
 
 

@@ -39,7 +39,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Built:
-    """A serialised engine, the timing cache after it, the library's warnings, and how long it took in seconds."""
+    """A serialised engine, the timing cache after it (empty from a library that times nothing), the library's warnings,
+    and how long it took in seconds."""
 
     engine: bytes
     timings: bytes
@@ -65,7 +66,7 @@ def serialise(library: Any, flavour: Flavour, plan: Plan, progress: Progress | N
     network = builder.create_network(_network_flags(library))
     _parse(library, title, network, logger, plan.network)
     config = _configure(library, builder, network, plan)
-    timings = _use_timings(config, plan.timings)
+    timings = None if flavour.ahead else _use_timings(config, plan.timings)
     narrator = _Narrator(f"building with {title}", began)
     monitor = _monitor(library, narrator)
     if monitor is not None:
@@ -73,7 +74,8 @@ def serialise(library: Any, flavour: Flavour, plan: Plan, progress: Progress | N
     serialised = _run(lambda: builder.build_serialized_network(network, config), narrator, progress)
     if serialised is None:
         raise EngineError(f"{title} cannot build the network: {_reason(logger)}; choose another --engine")
-    return Built(bytes(serialised), _serialised(config, timings), tuple(logger.messages), monotonic() - began)
+    grown = bytes(timings.serialize()) if timings else b""
+    return Built(bytes(serialised), grown, tuple(logger.messages), monotonic() - began)
 
 
 def _is_strongly_typed(library: Any) -> bool:
@@ -145,12 +147,7 @@ def _use_timings(config: Any, stored: bytes) -> Any:
     if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
-    return cache  # the config does not keep it alive
-
-
-def _serialised(config: Any, timings: Any) -> bytes:
-    cache = config.get_timing_cache() or timings
-    return bytes(cache.serialize())
+    return cache
 
 
 def _reason(logger: Any) -> str:

@@ -17,16 +17,21 @@ _KEPT_MESSAGES = 50
 
 @dataclass(frozen=True)
 class Flavour:
-    """One of the two libraries: the engine's name, the Python module, the name for people."""
+    """One of the two libraries: the engine's name, the Python module, the name for people.
+
+    `ahead` tells whether it builds ahead of time, for any GPU and without one: then it times no kernels, and the
+    machine that runs the engine finishes it.
+    """
 
     name: str
     module: str
     title: str
+    ahead: bool
 
 
 FLAVOURS = {
-    "tensorrt": Flavour("tensorrt", "tensorrt", "TensorRT"),
-    "tensorrt-rtx": Flavour("tensorrt-rtx", "tensorrt_rtx", "TensorRT-RTX"),
+    "tensorrt": Flavour("tensorrt", "tensorrt", "TensorRT", ahead=False),
+    "tensorrt-rtx": Flavour("tensorrt-rtx", "tensorrt_rtx", "TensorRT-RTX", ahead=True),
 }
 
 
@@ -47,7 +52,7 @@ def load_library(flavour: Flavour) -> Any:
 
 def how_to_install(flavour: Flavour) -> str:
     """The way to get the library on this kind of machine."""
-    if flavour.name == "tensorrt-rtx":
+    if flavour.ahead:
         return "install it with: pip install 'edge-inspect[rtx]'"
     if l4t_version():
         return (
