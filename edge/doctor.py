@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,7 +34,19 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 def examine() -> list[Finding]:
     """Look at everything. A check that itself fails is a finding, too: broken libraries are what a doctor is for."""
-    checks = (_system, _processor, _memory, _disk, _engines, _training, _opencv, _cameras, _zeromq, _gpu)
+    checks = (
+        _system,
+        _processor,
+        _memory,
+        _disk,
+        _engines,
+        _training,
+        _opencv,
+        _cameras,
+        _zeromq,
+        _gpu,
+        _cuda_libraries,
+    )
     return [finding for check in checks for finding in _guarded(check)]
 
 
@@ -95,12 +108,16 @@ def _disk() -> list[Finding]:
 
 
 def _engines() -> list[Finding]:
-    from engines.registry import available_backends
+    from engines.cuda.devices import find_gpus
+    from engines.registry import GPU_BACKENDS, available_backends
 
+    no_gpu = not find_gpus()
     findings = []
     for status in available_backends():
         if status.probe is None:
-            findings.append(Finding(kind="engine", good=False, text=status.problem))
+            # Nobody misses an engine for a GPU that is not there; the GPU's own line says that it is not.
+            good = None if no_gpu and status.name in GPU_BACKENDS else False
+            findings.append(Finding(kind="engine", good=good, text=status.problem))
             continue
         versions = ", ".join(f"{name} {version}" for name, version in status.probe.versions.items())
         precisions = ", ".join(status.probe.precisions)
@@ -154,8 +171,46 @@ def _zeromq() -> list[Finding]:
 
 
 def _gpu() -> list[Finding]:
-    jetson, driver = Path("/etc/nv_tegra_release"), Path("/proc/driver/nvidia/version")
-    for source in (jetson, driver):
-        if source.exists():
-            return [Finding(kind="gpu", good=True, text=source.read_text(errors="replace").splitlines()[0].strip())]
-    return [Finding(kind="gpu", good=None, text="no NVIDIA GPU or driver found; the CPU engines need none")]
+    from engines.cuda.devices import find_gpus, l4t_version, require_gpu
+    from engines.errors import EngineError
+
+    try:
+        require_gpu()
+    except EngineError as error:
+        return [Finding(kind="gpu", good=None, text=str(error))]
+    release = f", L4T {l4t_version()}" if l4t_version() else ""
+    return [
+        Finding(
+            kind="gpu",
+            good=True,
+            text=f"{gpu.name}, {gpu.target}, {gpu.memory / 2**30:.0f} GiB, driver {gpu.driver or 'of unknown version'} "
+            f"for CUDA up to {gpu.cuda}{release}",
+        )
+        for gpu in find_gpus()
+    ]
+
+
+def _cuda_libraries() -> list[Finding]:
+    """What the GPU engines need besides the driver: missed where there is a GPU, else only listed."""
+    from engines.backends.tensorrt_library import FLAVOURS, load_library
+    from engines.cuda.devices import find_gpus
+    from engines.errors import EngineError
+
+    missed = False if find_gpus() else None
+    findings = []
+    for flavour in FLAVOURS.values():
+        try:
+            text, good = f"{flavour.title} {load_library(flavour).__version__}", True
+        except EngineError as error:
+            text, good = str(error), missed
+        findings.append(Finding(kind="cuda", good=good, text=text))
+    return [*findings, _package("pycuda", missed), _package("cuda-bindings", missed)]
+
+
+def _package(name: str, missed: bool | None) -> Finding:
+    # Not imported: pycuda ends in an error about symbols where there is no driver.
+    try:
+        return Finding(kind="cuda", good=True, text=f"{name} {version(name)}")
+    except PackageNotFoundError:
+        remedy = "install it with: pip install 'edge-inspect[tensorrt]'"
+        return Finding(kind="cuda", good=missed, text=f"{name} is not installed", remedy=remedy)

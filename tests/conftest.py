@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.bundle import BackboneInfo, Bundle, BundleInfo, Provenance
+from engines.cuda.devices import find_gpus
 from engines.head import LEAKY_SLOPE, Head
 from engines.images import fingerprint
 from engines.preprocess import Preprocessing
@@ -22,6 +23,12 @@ REPOSITORY = Path(__file__).parents[1]
 Frame = NDArray[np.uint8]
 RenderPart = Callable[..., Frame]
 MakeBundle = Callable[[Path, str, Sequence[Path], Preprocessing], Bundle]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `gpu` run where there is a GPU."""
+    if item.get_closest_marker("gpu") and not find_gpus():
+        pytest.skip("no NVIDIA GPU here")
 
 
 @pytest.fixture(scope="session")

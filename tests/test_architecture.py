@@ -24,8 +24,8 @@ TORCH = {"torch", "torchvision", "torchaudio"}
 # The runtime installation has none of these; what needs one of them imports it inside the function that does.
 TRAINING_ONLY = {"onnx", "safetensors", "scipy", "sklearn", "tqdm"}
 # A subcommand's module is imported for every `--help`. (numpy is not in the list: it takes a tenth of a second.)
-HEAVY = {"cv2", "onnxruntime", "openvino", "zmq"} | TORCH | TRAINING_ONLY
-COMMANDS = ("calibration.commands", "edge.commands", "edge.demo.commands", "trainer.commands")
+HEAVY = {"cv2", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "zmq"} | TORCH | TRAINING_ONLY
+COMMANDS = ("calibration.commands", "edge.commands", "edge.demo.commands", "engines.commands", "trainer.commands")
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from edge.doctor import Finding, can_inspect, examine, report
+from engines.cuda.devices import Gpu, find_gpus
 
-KINDS = {"system", "cpu", "memory", "disk", "engine", "training", "opencv", "camera", "zeromq", "gpu"}
+KINDS = {"system", "cpu", "memory", "disk", "engine", "training", "opencv", "camera", "zeromq", "gpu", "cuda"}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,61 @@ def test_each_finding_is_one_line(findings: list[Finding]) -> None:
 
 
 def test_what_is_missing_comes_with_a_remedy(findings: list[Finding]) -> None:
-    assert all(finding.remedy or "pip install" in finding.text for finding in findings if finding.good is False)
+    ways = ("pip install", "install ")
+    missed = [finding for finding in findings if finding.good is False]
+    assert all(finding.remedy or any(way in finding.text for way in ways) for finding in missed)
+
+
+def test_a_gpu_is_described_or_its_absence_explained_in_one_line(findings: list[Finding]) -> None:
+    gpus = find_gpus()
+    lines = [finding for finding in findings if finding.kind == "gpu"]
+    assert len(lines) == max(1, len(gpus))
+    if not gpus:
+        assert lines[0].good is None
+        assert "install NVIDIA's driver" in lines[0].text
+
+
+def test_nobody_misses_tensorrt_without_a_gpu(findings: list[Finding]) -> None:
+    cuda = [finding for finding in findings if finding.kind == "cuda"]
+    assert [text.split()[0] for text in (finding.text for finding in cuda)] == [
+        "TensorRT",
+        "TensorRT-RTX",
+        "pycuda",
+        "cuda-bindings",
+    ]
+    if not find_gpus():
+        gpu_engines = [f for f in findings if f.kind == "engine" and "NVIDIA" in f.text]
+        assert all(finding.good is not False for finding in (*cuda, *gpu_engines))
+
+
+def test_the_version_of_tensorrt_rtx_is_told(findings: list[Finding]) -> None:
+    library = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[rtx]'")
+    assert Finding(kind="cuda", good=True, text=f"TensorRT-RTX {library.__version__}") in findings
+
+
+@pytest.mark.parametrize(
+    ("release", "way"),
+    [
+        ("R36.4.3", "install JetPack's with: sudo apt install python3-libnvinfer"),
+        ("", "install NVIDIA's package with: sudo apt install python3-libnvinfer"),
+    ],
+)
+def test_the_way_to_tensorrt_is_this_machines(release: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    monkeypatch.setattr("engines.backends.tensorrt_library.l4t_version", lambda: release)
+    first = next(finding for finding in examine() if finding.kind == "cuda")
+    assert first.text.startswith("TensorRT cannot be imported here")
+    assert way in first.text
+
+
+def test_libraries_are_missed_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), 24 << 30, "580.95.05", "13.0")
+    for name in ("find_gpus", "require_gpu"):
+        monkeypatch.setattr(f"engines.cuda.devices.{name}", lambda name=name: [card] if name == "find_gpus" else card)
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    found = examine()
+    assert "NVIDIA GeForce RTX 4090, sm89, 24 GiB, driver 580.95.05 for CUDA up to 13.0" in [f.text for f in found]
+    assert next(finding for finding in found if finding.kind == "cuda").good is False
 
 
 def test_the_versions_are_those_installed(findings: list[Finding]) -> None:

@@ -8,12 +8,14 @@ import sys
 import pytest
 
 from engines.bundle import Bundle
+from engines.cuda.devices import Gpu
 from engines.errors import EngineError, PrecisionError, UsageError
 from engines.registry import BACKENDS, available_backends, open_engine
 
 LEAN = """
 import sys
 from engines.bundle import Bundle
+from engines.cuda.devices import Gpu
 from engines.registry import open_engine
 with open_engine(Bundle.open(sys.argv[1])) as engine:
     engine.warmup(1)
@@ -49,6 +51,25 @@ def test_auto_goes_on_without_openvino_and_says_so(uncalibrated_bundle: Bundle, 
     with open_engine(uncalibrated_bundle) as engine:
         assert engine.description.backend == "onnxruntime"
         assert "openvino cannot be used: openvino cannot be imported" in engine.description.reason
+
+
+def test_a_gpu_comes_before_the_cpu(uncalibrated_bundle: Bundle, without: pytest.MonkeyPatch) -> None:
+    card = Gpu(0, "NVIDIA GeForce RTX 4090", (8, 9), 24 << 30, "580.95.05", "13.0")
+    without.setattr("engines.registry.find_gpus", lambda: [card])
+    assert [status.name for status in available_backends()][:2] == ["tensorrt", "tensorrt-rtx"]
+    for library in ("tensorrt", "tensorrt_rtx"):
+        without.setitem(sys.modules, library, None)
+    with open_engine(uncalibrated_bundle) as engine:
+        assert engine.description.backend in ("openvino", "onnxruntime")
+        assert engine.description.reason.startswith("tensorrt cannot be used: ")
+        assert "tensorrt-rtx cannot be used: " in engine.description.reason
+
+
+def test_without_a_gpu_nobody_hears_of_it(uncalibrated_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.registry.find_gpus", list)
+    with open_engine(uncalibrated_bundle) as engine:
+        assert "tensorrt" not in engine.description.reason
+    assert {"tensorrt", "tensorrt-rtx"} <= {status.name for status in available_backends()}
 
 
 def test_a_named_engine_is_never_replaced(uncalibrated_bundle: Bundle, without: pytest.MonkeyPatch) -> None:
