@@ -17,7 +17,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(RUN)/pip install --quiet --upgrade pip
 	$(RUN)/python -c 'import torch' 2>/dev/null || $(RUN)/pip install --quiet '$(TORCH)' || \
 		$(RUN)/pip install --quiet torch
-	$(RUN)/pip install --quiet --editable '.[train,int8,test]'
+	$(RUN)/pip install --quiet --editable '.[train,int8,rtx,test]'
 	@touch $@
 
 install: $(VENV)/installed ## make .venv with everything for development

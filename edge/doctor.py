@@ -200,10 +200,10 @@ def _cuda_libraries() -> list[Finding]:
     findings = []
     for flavour in FLAVOURS.values():
         try:
-            text, good = f"{flavour.title} {load_library(flavour).__version__}", True
+            library = load_library(flavour)
+            findings.append(Finding(kind="cuda", good=True, text=f"{flavour.title} {library.__version__}"))
         except EngineError as error:
-            text, good = str(error), missed
-        findings.append(Finding(kind="cuda", good=good, text=text))
+            findings.append(Finding(kind="cuda", good=missed, text=str(error)))
     return [*findings, _package("pycuda", missed), _package("cuda-bindings", missed)]
 
 

@@ -49,7 +49,10 @@ def test_each_kind_of_camera_has_its_own_table(camera: dict[str, Any], expected:
         ({"camera": {"path": "in"}}, "`camera`: the table lacks the key `kind`"),
         ({"camera": {"kind": "folder"}}, "`camera`: the table lacks the key `path`"),
         ({"camera": "folder"}, "`camera`: expected `table`, got `str`"),
-        ({"engine": {"backend": "openvno"}}, "invalid enum value 'openvno'; choose from auto, openvino, onnxruntime"),
+        (
+            {"engine": {"backend": "openvno"}},
+            "invalid enum value 'openvno'; choose from auto, tensorrt, tensorrt-rtx, openvino, onnxruntime",
+        ),
         ({"pipeline": {"frames": "4"}}, "`pipeline.frames`: expected `int`, got `str`"),
         ({"pipeline": {"frames": 0}}, "`pipeline.frames`: expected `int` >= 1"),
         ({"publish": {"heartbeat_s": 0}}, "`publish.heartbeat_s`: expected `float` > 0.0"),

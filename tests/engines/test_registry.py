@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from calibration.commands import calibrate
+from edge.config import parse_config
 from engines.bundle import Bundle
+from engines.cuda import devices
 from engines.cuda.devices import Gpu
 from engines.errors import EngineError, PrecisionError, UsageError
-from engines.registry import BACKENDS, available_backends, open_engine
+from engines.registry import BACKENDS, GPU_BACKENDS, available_backends, open_engine
 
 LEAN = """
 import sys
 from engines.bundle import Bundle
+from engines.cuda import devices
 from engines.cuda.devices import Gpu
 from engines.registry import open_engine
 with open_engine(Bundle.open(sys.argv[1])) as engine:
@@ -135,3 +141,27 @@ def test_the_registry_imports_no_backend() -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
+
+
+def test_every_backend_can_be_named_wherever_one_is_chosen() -> None:
+    """The modules of commands are light and the station file's types are literal, so both list the names again."""
+    parser = argparse.ArgumentParser()
+    calibrate.configure(parser)
+    choices = next(action.choices for action in parser._actions if action.dest == "engine")
+    assert choices is not None
+    assert set(choices) == {"auto", *BACKENDS}
+    station = {"station": "s", "bundle": "b", "camera": {"kind": "folder", "path": "p"}}
+    for name in ("auto", *BACKENDS):
+        config = parse_config({**station, "engine": {"backend": name}}, Path(), "station.toml")
+        assert config.engine.backend == name
+
+
+@pytest.mark.parametrize("backend", GPU_BACKENDS)
+def test_a_gpu_backend_without_a_gpu_is_one_clear_line(
+    uncalibrated_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr(devices, "_LIBRARY", "libcuda-that-is-nowhere.so.1")
+    with pytest.raises(EngineError) as refusal:
+        open_engine(uncalibrated_bundle, backend)
+    assert "\n" not in str(refusal.value)
+    assert "NVIDIA" in str(refusal.value) or "pip install" in str(refusal.value)
