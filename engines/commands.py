@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from engines.engine_cache import BuiltEngine
 
 MOST_PHOTOGRAPHS = 200
-_QUIET_S = 30.0
 
 
 def _configure_build(parser: argparse.ArgumentParser) -> None:
@@ -108,33 +105,28 @@ def _summary(engine: BuiltEngine) -> str:
 
 
 class _Progress:
-    """Tells on stderr what a build is at: in one line that changes on a terminal, else now and then in another one."""
+    """Tells on stderr what a build is at: on a terminal in one line that changes, elsewhere in a new one each time."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._open = False
-        self._last: tuple[str, float] = ("", -math.inf)
+        self._topic = ""
 
     def show(self, text: str) -> None:
-        """`text` replaces the line before it where both say the same up to the colon."""
-        topic, now = text.partition(":")[0], time.monotonic()
-        same = topic == self._last[0]
-        if not self._terminal and same and now - self._last[1] < _QUIET_S:
-            return
-        if self._terminal:
-            print(f"\r\x1b[K{text}" if same else f"{self._ended()}{text}", end="", file=sys.stderr, flush=True)
-            self._open = True
-        else:
+        """On a terminal `text` replaces the line before it where both say the same up to the colon."""
+        topic = text.partition(":")[0]
+        if not self._terminal:
             print(text, file=sys.stderr, flush=True)
-        self._last = topic, now
+            return
+        if topic != self._topic:
+            self.end()
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        self._topic = topic
 
     def end(self) -> None:
         """Leave the line as it is."""
-        print(self._ended(), end="", file=sys.stderr, flush=True)
-
-    def _ended(self) -> str:
-        ended, self._open = "\n" if self._open else "", False
-        return ended
+        if self._topic:
+            print(file=sys.stderr, flush=True)
+        self._topic = ""
 
 
 def _batch(text: str) -> int:

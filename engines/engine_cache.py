@@ -149,8 +149,9 @@ def _timing_name(key: EngineKey) -> str:
 def _load(folder: Path, name: str, wanted: EngineKey) -> bytes:
     try:
         atomic.recover(folder)
-        record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=_Record)
-        data = (folder / name).read_bytes()
+        with atomic.locked(folder.parent, shared=True):
+            record = msgspec.json.decode((folder / _RECORD).read_bytes(), type=_Record)
+            data = (folder / name).read_bytes()
     except FileNotFoundError:
         raise EngineFileError(f"there is no engine at {folder}") from None
     except (OSError, msgspec.DecodeError) as error:

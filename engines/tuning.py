@@ -10,7 +10,7 @@ import numpy as np
 
 from engines.bundle import Bundle
 from engines.engine import Engine, Pending
-from engines.registry import open_engine
+from engines.registry import GPU_BACKENDS, open_engine
 
 # A frame takes longer the more are worked on beside it, so more are only worth it for clearly more frames a second.
 WORTH_IT = 1.05
@@ -18,15 +18,18 @@ _MEASURED_S = 1.0
 _WINDOWS = 5
 _LEAST_FRAMES = 3
 _WARMUP_FRAMES = 3
+_MOST_ON_GPU = 4
 
 
 def best_in_flight(bundle: Bundle, backend: str, precision: str) -> tuple[int, str]:
-    """Measure 1, 2, 4 and so on up to the number of cores, and say what was found.
+    """Measure 1, 2, 4 and so on up to the number of cores, or up to 4 on a GPU, and say what was found.
 
     Takes a second or two a try. Raises EngineError.
     """
     rates = {}
-    for in_flight in candidates(len(os.sched_getaffinity(0))):
+    # The processor's cores say nothing of a GPU, where each frame in flight holds memory of its own.
+    most = _MOST_ON_GPU if backend in GPU_BACKENDS else len(os.sched_getaffinity(0))
+    for in_flight in candidates(most):
         with open_engine(bundle, backend, precision, in_flight) as engine:
             rates[in_flight] = frame_rate(engine)
     best = choose(rates)

@@ -14,6 +14,7 @@ from engines.backends.tensorrt_builder import Built, Plan, Progress, build_optio
 from engines.backends.tensorrt_library import Flavour, flavour_named, load_library
 from engines.bundle import Bundle
 from engines.cuda.devices import l4t_version, require_gpu
+from engines.engine import check_frames
 from engines.engine_cache import (
     BuiltEngine,
     EngineFileError,
@@ -63,9 +64,9 @@ def ensure_engine(
     """Return the verified engine of a bundle for batches of 1 to `batch`, built now where there is none that is right.
 
     `flavour` is `tensorrt` or `tensorrt-rtx`. Without a `target` such as `sm89` it is for the GPU at hand; TensorRT-RTX
-    builds for another one, too, and then needs none. A build takes minutes with TensorRT and tells `progress` in one
-    line of text about once a second where it is. It needs the package onnx, which loading does not. `photographs`,
-    network inputs of shape `(N, S, S, 3)`, join the bundle's golden parts where ranges are measured.
+    builds for another one, too, and then needs none. A build takes minutes with TensorRT and tells `progress` in a line
+    of text every ten seconds where it is. It needs the package onnx, which loading does not. `photographs`, network
+    inputs of shape `(N, S, S, 3)`, join the bundle's golden parts where ranges are measured.
     Raises EngineError, also where `may_build` is false and an engine would have to be built; it says what differs.
     """
     kind = flavour_named(flavour)
@@ -158,6 +159,7 @@ def _frames(bundle: Bundle, photographs: NDArray[np.uint8] | None) -> dict[str, 
     if golden:
         frames["golden parts"] = np.concatenate(golden)
     if photographs is not None:
+        check_frames(photographs, size)
         frames["photographs"] = photographs
     return frames
 

@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 # A limit, not a reservation: what one layer's tactic may use. An Orin Nano shares 8 GB among everything that runs.
 WORKSPACE_BYTES = 1 << 30
-_TICK_S = 1.0
+_TICK_S = 10.0
 
 
 @dataclass(frozen=True)

@@ -111,9 +111,19 @@ def test_many_photographs_are_spread(
     assert found.shape == (10, 128, 128, 3)
 
 
-def test_progress_on_no_terminal_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("terminal", "written"),
+    [
+        (False, "stale; building\nbuild: 1 s\nbuild: 2 s\n"),
+        (True, "\r\x1b[Kstale; building\n\r\x1b[Kbuild: 1 s\r\x1b[Kbuild: 2 s\n"),
+    ],
+)
+def test_progress(
+    terminal: bool, written: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     progress = commands._Progress()
-    for text in ("stale; building it", "building with TensorRT: 1 s", "building with TensorRT: 2 s", "done"):
+    for text in ("stale; building", "build: 1 s", "build: 2 s"):
         progress.show(text)
     progress.end()
-    assert capsys.readouterr().err == "stale; building it\nbuilding with TensorRT: 1 s\ndone\n"
+    assert capsys.readouterr().err == written

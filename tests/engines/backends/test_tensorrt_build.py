@@ -108,6 +108,11 @@ def test_an_uncalibrated_bundle_can_be_built(
     assert read_report(built).frames == {"extreme": 4}
 
 
+def test_photographs_of_another_size_are_refused(rtx: Any, without_gpu: None, bundle: Bundle) -> None:
+    with pytest.raises(EngineError, match=r"expected frames as uint8 of shape \(N, 128, 128, 3\)"):
+        ensure_engine(bundle, "tensorrt-rtx", 1, target="sm89", photographs=np.zeros((1, 64, 64, 3), np.uint8))
+
+
 def test_tensorrt_is_built_for_the_gpu_at_hand(recorded: RecordedLibrary, bundle: Bundle) -> None:
     built = ensure_engine(bundle, "tensorrt", 1)
     key = built.key

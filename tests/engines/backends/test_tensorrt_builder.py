@@ -143,6 +143,11 @@ def test_a_network_that_the_builder_refuses(
         serialise(rtx, RTX, Plan(edited(network, edit), SIZE, 1, "sm89"))
 
 
+def test_turing_is_refused(rtx: Any, network: bytes) -> None:
+    with pytest.raises(EngineError, match=r"cannot build the network: .*SM75.*FP32 GEMM is not supported"):
+        serialise(rtx, RTX, Plan(network, SIZE, 1, "sm75"))
+
+
 def test_bytes_that_are_no_network_are_refused(rtx: Any) -> None:
     with pytest.raises(EngineError, match=r"TensorRT-RTX .* refuses the network: "):
         serialise(rtx, RTX, Plan(b"no network", SIZE, 1, "sm89"))
