@@ -65,7 +65,7 @@ class LayerRange(msgspec.Struct, frozen=True):
     def headroom(self) -> float:
         """How many times its largest number fits into half precision."""
         largest = max(self.peak, self.sum)
-        return HALF_MAX / largest if largest else float("inf")
+        return HALF_MAX / largest if largest else math.inf
 
 
 @dataclass(frozen=True)

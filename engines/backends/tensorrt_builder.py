@@ -116,8 +116,8 @@ def _allow_half(library: Any, config: Any, network: Any) -> None:
     """The FP16 flag lets 8.6 run any layer in half precision, so those that the network keeps in float32 say so."""
     config.set_flag(library.BuilderFlag.FP16)
     config.set_flag(library.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
-    kinds = library.LayerType
-    arithmetic = (kinds.CONVOLUTION, kinds.MATRIX_MULTIPLY, kinds.POOLING, kinds.REDUCE, kinds.ELEMENTWISE)
+    names = ("ACTIVATION", "CONVOLUTION", "ELEMENTWISE", "MATRIX_MULTIPLY", "POOLING", "REDUCE", "RESIZE")
+    arithmetic = {getattr(library.LayerType, name) for name in names}
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         if layer.type in arithmetic and layer.get_output(0).dtype == library.float32:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from engines import commands
 from engines.bundle import Bundle
-from engines.cli import main
+from engines.cli import GROUP, main
 from engines.cuda import devices
 
 pytest.importorskip("onnx")
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +132,15 @@ def test_progress(
         progress.show(text)
     progress.end()
     assert capsys.readouterr().err == written
+
+
+@pytest.mark.parametrize("page", ["deployment-jetson.md", "deployment-rtx.md"])
+def test_the_commands_on_the_pages_exist(page: str) -> None:
+    lines = [line for line in (DOCS / page).read_text().splitlines() if line.startswith("edge-inspect ")]
+    assert len(lines) >= 4
+    registered = {entry.name: entry for entry in entry_points(group=GROUP)}
+    for line in lines:
+        _, name, *arguments = shlex.split(line)
+        parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+        registered[name].load().configure(parser)
+        parser.parse_args(arguments)

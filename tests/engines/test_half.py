@@ -191,10 +191,10 @@ def test_without_onnx_the_extra_is_named(model: bytes, monkeypatch: pytest.Monke
         half.derive(model, half.extreme_frames(SIZE))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "wide_resnet50_2"])
-def test_every_kind_of_block_becomes_half(
-    name: str, make_head: Callable[..., Head], random_weights: Callable[[str], Mapping[str, NDArray[np.float32]]]
+def test_the_widest_backbone_becomes_half(
+    make_head: Callable[..., Head], random_weights: Callable[[str], Mapping[str, NDArray[np.float32]]]
 ) -> None:
+    name = "wide_resnet50_2"
     channels = sum(BACKBONES[name].channels)
     network = build_model(BACKBONES[name], random_weights(name), make_head(channels), 32).SerializeToString()
     frames = half.extreme_frames(32)
