@@ -13,8 +13,8 @@ from engines.preprocess import Preprocessing, halvings
 TAP = np.dtype([("first", np.int32), ("second", np.int32), ("share", np.int32)])
 """Two neighbours in the halved picture, and the second one's share in 1/2048."""
 
-# The kernel has a form for each number of halvings; this many bring 32768 pixels down to 512.
-MOST_HALVINGS = 6
+# The kernel has a form for each number of halvings; this many bring 16384 pixels down to 512.
+MOST_HALVINGS = 5
 _UNIT = 2048  # OpenCV's bilinear resize of bytes works with 11 bits
 
 
@@ -40,7 +40,7 @@ class Sampling:
 def find_sampling(preprocessing: Preprocessing, shape: tuple[int, ...]) -> Sampling:
     """Work it out for frames of `shape`, `(H, W)` or `(H, W, 1 or 3)`.
 
-    Raises DataError where the region lies outside, or where a side is more than 128 times as long as the network's.
+    Raises DataError where the region lies outside, or where a side is more than 64 times as long as the network's.
     """
     left, top, width, height = preprocessing.region(shape)
     steps = halvings(height, width, preprocessing.resize)
