@@ -62,7 +62,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         # Cropping first saves a quarter of the time. It gives the same where no pair of averaged pixels lies across an
         # edge, as with most cameras' sides, which have many factors of two, and where nothing is enlarged: then pixels
         # beyond the edge are blended in.
-        grain = self.resize << len(halvings(*region.shape[:2], self.resize))
+        grain = self.resize << len(halvings(region.shape, self.resize))
         if min(region.shape[:2]) < self.resize or any(edge % grain for edge in edges):
             return _resize(region, self.resize)[inner, inner]
         top, left, bottom, right = (edge // self.resize for edge in edges)
@@ -94,11 +94,12 @@ def check_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def halvings(height: int, width: int, size: int) -> list[tuple[bool, bool]]:
-    """Which sides (height, width) are halved, step by step, before a picture is resized to `size`.
+def halvings(shape: tuple[int, ...], size: int) -> list[tuple[bool, bool]]:
+    """Which sides (height, width) are halved, step by step, before a picture of `shape` is resized to `size`.
 
     There are as many steps as the longer side takes. A shorter one is left alone once it is below twice `size`.
     """
+    height, width = shape[:2]
     steps = []
     while max(height, width) > LARGEST_SHRINK * size:
         step = height >= LARGEST_SHRINK * size, width >= LARGEST_SHRINK * size
@@ -108,7 +109,7 @@ def halvings(height: int, width: int, size: int) -> list[tuple[bool, bool]]:
 
 
 def _resize(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    for down, across in halvings(*frame.shape[:2], size):
+    for down, across in halvings(frame.shape, size):
         # The last row or column of an odd number of them is left out.
         height, width = frame.shape[0] >> down, frame.shape[1] >> across
         even = frame[: height << down, : width << across]

@@ -7,7 +7,7 @@ memory and launches the graph; the one call that waits is `result`. docs/gpu.md 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import Any
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.backends.tensorrt_build import PRECISION, ensure_engine
-from engines.backends.tensorrt_library import Flavour, flavour_named, load_library, make_logger
-from engines.backends.tensorrt_request import Request
+from engines.backends.tensorrt_library import Flavour, flavour_named, load_library
+from engines.backends.tensorrt_request import Plans, Request
 from engines.bundle import Bundle
 from engines.cuda.binding import load_driver, load_graphs
 from engines.cuda.context import CudaContext
 from engines.cuda.devices import require_gpu
 from engines.cuda.frames import load_preprocessing
+from engines.cuda.ledger import Ledger
 from engines.cuda.memory import PinnedBuffer
 from engines.engine import Engine, EngineDescription, Inspection, Pending, check_frames
 from engines.errors import EngineError, PrecisionError
@@ -57,7 +58,7 @@ def open_engine(
 ) -> Engine:
     """Open the bundle's engine for batches of 1 to `batch`, built first where there is none. Raises EngineError.
 
-    A larger batch is inspected in several goes. `graphs` False runs without CUDA graphs, to compare.
+    More frames at once are inspected in several goes. `graphs` False runs without CUDA graphs, to compare.
     """
     if precision != PRECISION:
         raise PrecisionError(
@@ -84,12 +85,18 @@ class TensorRtEngine(Engine):
         built = ensure_engine(bundle, kind.name, batch, progress=_log.info)
         self._idle: SimpleQueue[Request] = SimpleQueue()
         self._places: list[PinnedBuffer] = []
-        self._requests: list[Request] = []
         with ExitStack() as stack:
             self._context = stack.enter_context(CudaContext())
-            self._open(stack, load_library(kind), built.data, batch)
-            self._prove_preprocessing()
+            requests = self._open(stack, load_library(kind), kind, built.data)
+            _prove_preprocessing(requests[0], self.input_size)
+            for request in requests:
+                self._idle.put(request)
             self._resources: ExitStack | None = stack.pop_all()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the engine holds on the GPU; empty after `close`."""
+        return self._context.ledger
 
     def submit(self, frames: NDArray[np.uint8]) -> Pending:
         check_frames(frames, self.input_size)
@@ -108,8 +115,8 @@ class TensorRtEngine(Engine):
 
         They live as long as the engine.
         """
-        size = int(np.prod(shape))
-        made = [PinnedBuffer(self._context, size) for _ in range(count)]
+        self._check_open()
+        made = [PinnedBuffer(self._context, int(np.prod(shape))) for _ in range(count)]
         self._places += made
         return [place.view(shape) for place in made]
 
@@ -118,15 +125,64 @@ class TensorRtEngine(Engine):
         if resources is not None:
             resources.close()
 
-    def _open(self, stack: ExitStack, library: Any, data: bytes, batch: int) -> None:
-        """Take everything, each thing pushed on `stack` in the order in which it depends on others."""
-        stack.callback(lambda: [place.close() for place in self._places])
+    def _open(self, stack: ExitStack, library: Any, kind: Flavour, data: bytes) -> list[Request]:
+        """Take everything, each thing on `stack` after what it depends on."""
+        stack.callback(self._close_places)
         kernel = stack.enter_context(load_preprocessing(self._context))
-        engines = _Engines(library, self._context, data)
-        stack.callback(engines.close)
-        for _ in range(self.in_flight + 1):
-            record = self._graphs
-            request = Request(self._context, engines.make_context, batch, kernel, self._places, record)
-            stack.callback(request.close)
-            self._requests.append(request)
+        plans = stack.enter_context(Plans(self._context, library, kind, data))
+        return [
+            stack.enter_context(Request(self._context, plans, kernel, self._places, self._graphs))
+            for _ in range(self.in_flight + 1)
+        ]
+
+    def _close_places(self) -> None:
+        for place in self._places:
+            place.close()
+
+    def _begin(self, start: Callable[[Request], int]) -> Pending:
+        self._check_open()
+        request = self._idle.get()
+        try:
+            return _Running(self, request, start(request))
+        except BaseException:
             self._idle.put(request)
+            raise
+
+    def _check_open(self) -> None:
+        if self._resources is None:
+            raise EngineError("this engine is closed; open another one")
+
+    def _collect(self, request: Request, frames: int) -> Inspection:
+        self._check_open()
+        try:
+            return request.collect(frames)
+        finally:
+            self._idle.put(request)
+
+
+class _Running(Pending):
+    """A request at work on `frames` frames. It goes back to the idle ones when its results are copied out."""
+
+    def __init__(self, engine: TensorRtEngine, request: Request, frames: int) -> None:
+        self._engine = engine
+        self._request = request
+        self._frames = frames
+
+    def result(self) -> Inspection:
+        return self._engine._collect(self._request, self._frames)
+
+
+def _prove_preprocessing(request: Request, size: int) -> None:
+    """Hold this GPU's kernel to the CPU's preprocessing, on noise that is halved, resized, cropped and turned to RGB.
+
+    Raises EngineError. Thresholds rest on it: golden parts are kept as they look after preprocessing.
+    """
+    preprocessing = Preprocessing(crop=size, resize=size + 32, roi=(3, 5, 5 * size + 1, 4 * size + 3))
+    frame = np.random.default_rng(0).integers(0, 256, (4 * size + 11, 5 * size + 7, 3), np.uint8)
+    request.collect(request.start_frame(frame, preprocessing))
+    difference = int(np.abs(request.read_input().astype(np.int16) - preprocessing(frame)).max())
+    if difference > _GREY_LEVELS:
+        raise EngineError(
+            f"the GPU's preprocessing differs from the CPU's by {difference} grey levels, at most {_GREY_LEVELS} is "
+            "right; update the driver, or choose --engine openvino or onnxruntime"
+        )

@@ -47,7 +47,7 @@ def load_driver() -> Any:
     return driver
 
 
-def load_graphs() -> Any | None:
+def load_graphs() -> Any:
     """cuda-bindings' driver module, which can record CUDA graphs as pycuda cannot; None where it is not installed."""
     try:
         return import_module("cuda.bindings.driver")
@@ -101,7 +101,12 @@ def _names() -> dict[str, str]:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:
         return {}
-    return {text: name for code in _CODES if (text := _ask(library.cuGetErrorString, code)) for name in [_ask(library.cuGetErrorName, code)]}
+    return {
+        text: name
+        for code in _CODES
+        if (text := _ask(library.cuGetErrorString, code))
+        for name in [_ask(library.cuGetErrorName, code)]
+    }
 
 
 def _ask(function: Any, code: int) -> str:

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from engines.cuda.binding import CudaError, check, load_graphs
+from engines.cuda.binding import check, load_graphs
 from engines.cuda.context import CudaContext, Owned
 from engines.cuda.stream import Stream
+from engines.errors import EngineError
 
 _log = logging.getLogger(__name__)
 # A request has one geometry as a rule, and a few places where frames lie.
@@ -37,7 +38,7 @@ class Graph(Owned):
     kind = "CUDA graph"
 
     def __init__(self, context: CudaContext, stream: Stream, work: Work) -> None:
-        self._bindings: Any = load_graphs()
+        self._bindings: Any = load_graphs()  # whoever makes one has asked before whether it is there
         self._stream = self._bindings.CUstream(stream.handle)
         self._work = work
         super().__init__(context)
@@ -106,6 +107,6 @@ class Replay:
             self._graphs.pop(next(iter(self._graphs))).close()
         try:
             self._graphs[key] = record(work)
-        except CudaError as error:
+        except EngineError as error:
             _log.warning("running without CUDA graphs: %s", error)
             self._record = None

@@ -1,4 +1,4 @@
-"""What is held on a GPU and not given back yet: counted, so that a leak is found by a test and not by the night shift."""
+"""What is held on a GPU and not given back yet: counted, so that a test finds a leak before the night shift does."""
 
 from __future__ import annotations
 

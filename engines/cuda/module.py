@@ -75,7 +75,9 @@ def _with_nvrtc(name: str, source: str, target: str) -> bytes:
             log = b" " * check(nvrtc.nvrtcGetProgramLogSize(program), f"compiling {name}")
             nvrtc.nvrtcGetProgramLog(program, log)
             said = " ".join(log.decode(errors="replace").strip("\0 ").split())
-            raise EngineError(f"NVRTC cannot compile {name} for {target}: {status.name}: {said}; update nvidia-cuda-nvrtc")
+            raise EngineError(
+                f"NVRTC cannot compile {name} for {target}: {status.name}: {said}; update nvidia-cuda-nvrtc"
+            )
         binary = b" " * check(nvrtc.nvrtcGetCUBINSize(program), f"compiling {name}")
         check(nvrtc.nvrtcGetCUBIN(program, binary), f"compiling {name}")
         return binary

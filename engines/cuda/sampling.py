@@ -43,7 +43,7 @@ def find_sampling(preprocessing: Preprocessing, shape: tuple[int, ...]) -> Sampl
     Raises DataError where the region lies outside, or where a side is more than 64 times as long as the network's.
     """
     left, top, width, height = preprocessing.region(shape)
-    steps = halvings(height, width, preprocessing.resize)
+    steps = halvings((height, width), preprocessing.resize)
     if len(steps) > MOST_HALVINGS:
         raise DataError(
             f"the GPU shrinks a side to {preprocessing.resize} from {preprocessing.resize << MOST_HALVINGS + 1} pixels "

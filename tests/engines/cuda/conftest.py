@@ -56,7 +56,18 @@ def build(folder: Path, *options: str) -> Path:
     if not compiler:
         pytest.skip("no g++ to compile the kernels for the CPU with")
     library = folder / "kernels.so"
-    command = [compiler, "-O2", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", *options, f"-I{KERNELS}"]
+    command = [
+        compiler,
+        "-O2",
+        "-shared",
+        "-fPIC",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-Wno-unknown-pragmas",
+        *options,
+        f"-I{KERNELS}",
+    ]
     subprocess.run([*command, str(HERE / "host.cpp"), "-o", str(library)], check=True)
     return library
 

@@ -155,7 +155,16 @@ def test_nvcc_compiles_every_kernel(tmp_path: Path, name: str, target: str) -> N
         pytest.skip("no nvcc: it comes with NVIDIA's CUDA toolkit")
     source = tmp_path / name
     source.write_text(read_source(name))
-    command = [compiler, "--cubin", f"-arch={target}", "-Werror", "all-warnings", str(source), "-o", str(tmp_path / "out")]
+    command = [
+        compiler,
+        "--cubin",
+        f"-arch={target}",
+        "-Werror",
+        "all-warnings",
+        str(source),
+        "-o",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out").read_bytes()[:4] == b"\x7fELF"
