@@ -50,14 +50,12 @@ class Engine(ABC):
     """A compiled network; close it, or use it as a context manager.
 
     It works on `in_flight` frames side by side. One more may be submitted meanwhile, so that none of its cores waits
-    for Python. One thread may submit while another one collects. `takes_frames` says whether the engine preprocesses
-    camera frames itself (`submit_frame`), which is then the way for the daemon and for calibration alike.
+    for Python. One thread may submit while another one collects.
     """
 
     description: EngineDescription
     input_size: int
     in_flight: int
-    takes_frames = False
 
     @abstractmethod
     def submit(self, frames: NDArray[np.uint8]) -> Pending:
@@ -67,13 +65,19 @@ class Engine(ABC):
         one of them to be collected by another thread. Raises EngineError.
         """
 
+    def takes(self, preprocessing: Preprocessing) -> bool:
+        """Whether the engine preprocesses camera frames so itself. Then `submit_frame` is the way for whatever counts."""
+        return False
+
     def submit_frame(self, frame: NDArray[np.uint8], preprocessing: Preprocessing) -> Pending:
         """Begin to inspect one camera frame, BGR uint8 `(H, W, 3)` or grey `(H, W)`, and return before it is done.
 
-        Here it is preprocessed on the CPU first. An engine that `takes_frames` does that on its device. The frame must
-        not change until its result is there. Raises EngineError and DataError.
+        Only where the engine `takes` that preprocessing. The frame must not change until its result is there. Raises
+        EngineError, and DataError for what is no frame.
         """
-        return self.submit(preprocessing(frame)[None])
+        raise EngineError(
+            f"{self.description.backend} does not preprocess camera frames; preprocess them and call `submit`"
+        )
 
     def infer(self, frames: NDArray[np.uint8]) -> Inspection:
         """Inspect RGB uint8 frames of shape `(N, S, S, 3)` and wait for the result. Raises EngineError."""

@@ -62,11 +62,11 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         # Cropping first saves a quarter of the time. It gives the same where no pair of averaged pixels lies across an
         # edge, as with most cameras' sides, which have many factors of two, and where nothing is enlarged: then pixels
         # beyond the edge are blended in.
-        grain = self.resize << len(halvings(region.shape, self.resize))
+        grain = self.resize << len(halvings(region.shape, (self.resize, self.resize)))
         if min(region.shape[:2]) < self.resize or any(edge % grain for edge in edges):
-            return _resize(region, self.resize)[inner, inner]
+            return _resize(region, (self.resize, self.resize))[inner, inner]
         top, left, bottom, right = (edge // self.resize for edge in edges)
-        return _resize(region[top:bottom, left:right], self.input_size)
+        return _resize(region[top:bottom, left:right], (self.input_size, self.input_size))
 
     def region(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
         """x, y, width, height of what is looked at in a frame of `shape`. Raises DataError where it lies outside."""
@@ -94,24 +94,25 @@ def check_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def halvings(shape: tuple[int, ...], size: int) -> list[tuple[bool, bool]]:
-    """Which sides (height, width) are halved, step by step, before a picture of `shape` is resized to `size`.
+def halvings(shape: tuple[int, ...], target: tuple[int, int]) -> list[tuple[bool, bool]]:
+    """Which sides (height, width) of a picture of `shape` are halved, step by step, before it is resized to `target`.
 
-    There are as many steps as the longer side takes. A shorter one is left alone once it is below twice `size`.
+    There are as many steps as one of the sides takes. The other one is left alone once it is below twice its target.
     """
+    limits = LARGEST_SHRINK * target[0], LARGEST_SHRINK * target[1]
     height, width = shape[:2]
     steps = []
-    while max(height, width) > LARGEST_SHRINK * size:
-        step = height >= LARGEST_SHRINK * size, width >= LARGEST_SHRINK * size
+    while height > limits[0] or width > limits[1]:
+        step = height >= limits[0], width >= limits[1]
         height, width = height >> step[0], width >> step[1]
         steps.append(step)
     return steps
 
 
-def _resize(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    for down, across in halvings(frame.shape, size):
+def _resize(frame: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    for down, across in halvings(frame.shape, shape):
         # The last row or column of an odd number of them is left out.
         height, width = frame.shape[0] >> down, frame.shape[1] >> across
         even = frame[: height << down, : width << across]
         frame = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA))
-    return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_LINEAR))

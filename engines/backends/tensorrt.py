@@ -25,6 +25,7 @@ from engines.cuda.devices import require_gpu
 from engines.cuda.frames import load_preprocessing
 from engines.cuda.ledger import Ledger
 from engines.cuda.memory import PinnedBuffer
+from engines.cuda.sampling import is_known
 from engines.engine import Engine, EngineDescription, Inspection, Pending, check_frames
 from engines.errors import EngineError, PrecisionError
 from engines.preprocess import Preprocessing
@@ -71,8 +72,6 @@ def open_engine(
 class TensorRtEngine(Engine):
     """A bundle's engine on the first GPU, with a request more than the `in_flight` that it works on side by side."""
 
-    takes_frames = True
-
     def __init__(
         self, bundle: Bundle, kind: Flavour, reason: str, in_flight: int, batch: int = 1, graphs: bool = True
     ) -> None:
@@ -102,11 +101,14 @@ class TensorRtEngine(Engine):
         check_frames(frames, self.input_size)
         return self._begin(lambda request: request.start(frames))
 
+    def takes(self, preprocessing: Preprocessing) -> bool:
+        return preprocessing.input_size == self.input_size and is_known(preprocessing)
+
     def submit_frame(self, frame: NDArray[np.uint8], preprocessing: Preprocessing) -> Pending:
-        if preprocessing.input_size != self.input_size:
+        if not self.takes(preprocessing):
             raise EngineError(
-                f"expected a preprocessing to {self.input_size} pixels, found one to {preprocessing.input_size}; pass "
-                "the bundle's own"
+                f"expected a preprocessing to {self.input_size} pixels that the GPU's kernel knows, found "
+                f"{preprocessing}; preprocess the frame and call `submit`"
             )
         return self._begin(lambda request: request.start_frame(frame, preprocessing))
 

@@ -37,13 +37,19 @@ class Sampling:
     size: int
 
 
+def is_known(preprocessing: Preprocessing) -> bool:
+    """Whether the kernel does all of it. What it has no setting for must be as it is by default."""
+    known = preprocessing.field, preprocessing.resize, preprocessing.crop, preprocessing.roi
+    return preprocessing == Preprocessing(*known)
+
+
 def find_sampling(preprocessing: Preprocessing, shape: tuple[int, ...]) -> Sampling:
     """Work it out for frames of `shape`, `(H, W)` or `(H, W, 1 or 3)`.
 
     Raises DataError where the region lies outside, or where a side is more than 64 times as long as the network's.
     """
     left, top, width, height = preprocessing.region(shape)
-    steps = halvings((height, width), preprocessing.resize)
+    steps = halvings((height, width), (preprocessing.resize, preprocessing.resize))
     if len(steps) > MOST_HALVINGS:
         raise DataError(
             f"the GPU shrinks a side to {preprocessing.resize} from {preprocessing.resize << MOST_HALVINGS + 1} pixels "

@@ -8,7 +8,7 @@ struct Index {
     int x, y, z;
 };
 
-static Index blockIdx, blockDim, threadIdx;
+static thread_local Index blockIdx, blockDim, threadIdx;
 
 template <typename Kernel, typename... Arguments>
 void run_all(int blocks_x, int blocks_y, int side, Kernel kernel, Arguments... arguments) {
