@@ -66,7 +66,7 @@ class Engine(ABC):
         """
 
     def takes(self, preprocessing: Preprocessing) -> bool:
-        """Whether the engine preprocesses camera frames so itself. Then `submit_frame` is the way for whatever counts."""
+        """Whether the engine preprocesses camera frames so itself. `submit_frame` is then the way in for all."""
         return False
 
     def submit_frame(self, frame: NDArray[np.uint8], preprocessing: Preprocessing) -> Pending:
