@@ -48,24 +48,23 @@ def probe(flavour: str = NAME) -> Probe:
     return Probe(gpu.name, versions, (PRECISION,), PRECISION, f"{kind.title} runs the network in half precision")
 
 
-def open_engine(
-    bundle: Bundle,
-    precision: str,
-    reason: str,
-    in_flight: int = 1,
-    flavour: str = NAME,
-    batch: int = 1,
-    graphs: bool = True,
-) -> Engine:
-    """Open the bundle's engine for batches of 1 to `batch`, built first where there is none. Raises EngineError.
-
-    More frames at once are inspected in several goes. `graphs` False runs without CUDA graphs, to compare.
-    """
+def open_engine(bundle: Bundle, precision: str, reason: str, in_flight: int = 1, flavour: str = NAME) -> TensorRtEngine:
+    """Open the bundle's engine for one frame at a time, built first where there is none. Raises EngineError."""
     if precision != PRECISION:
         raise PrecisionError(
             f"{flavour_named(flavour).title} runs bundles in {PRECISION}, asked for {precision}; choose --precision "
             f"{PRECISION} or another --engine"
         )
+    return open_tensorrt(bundle, flavour, reason, in_flight)
+
+
+def open_tensorrt(
+    bundle: Bundle, flavour: str, reason: str, in_flight: int = 1, batch: int = 1, graphs: bool = True
+) -> TensorRtEngine:
+    """Open an engine for batches of 1 to `batch`; more frames at once are inspected in several goes.
+
+    `graphs` False runs without CUDA graphs, to compare. Raises EngineError.
+    """
     return TensorRtEngine(bundle, flavour_named(flavour), reason, in_flight, batch, graphs)
 
 

@@ -65,9 +65,9 @@ def flavour(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def engine(uncalibrated_bundle: Bundle, flavour: str) -> Iterator[Engine]:
+def engine(uncalibrated_bundle: Bundle, flavour: str) -> Iterator[tensorrt.TensorRtEngine]:
     """An engine of two requests in flight; everything it took is given back."""
-    with tensorrt.open_engine(uncalibrated_bundle, "f16", "tested", 2, flavour) as opened:
+    with tensorrt.open_tensorrt(uncalibrated_bundle, flavour, "tested", 2) as opened:
         yield opened
     assert opened.ledger.held == {}
 
@@ -271,7 +271,7 @@ def test_scores_of_real_photographs_agree_with_float32(
     weights = str(shared_dir / "weights" / "resnet18-imagenet1k-v1-to-layer3.safetensors")
     bundle = make_bundle(tmp_path / "bundle", weights, list_images(folder / "train" / "good")[:16], Preprocessing())
     defects = [path for kind in sorted((folder / "test").iterdir()) for path in list_images(kind)[:8]]
-    with tensorrt.open_engine(bundle, "f16", "tested", 1, flavour) as engine:
+    with tensorrt.open_tensorrt(bundle, flavour, "tested") as engine:
         compare(engine, bundle, [read_image(path) for path in defects])
 
 
@@ -319,7 +319,7 @@ def test_a_graph_gives_the_very_bits_of_the_work_without_one(
     preprocessing = uncalibrated_bundle.info.preprocessing
     results = []
     for graphs in (True, False):
-        with tensorrt.open_engine(uncalibrated_bundle, "f16", "tested", 1, flavour, graphs=graphs) as engine:
+        with tensorrt.open_tensorrt(uncalibrated_bundle, flavour, "tested", 1, graphs=graphs) as engine:
             assert f"{'with' if graphs else 'without'} CUDA graphs" in engine.description.reason
             results.append(
                 [engine.submit_frame(photographs[turn % 4], preprocessing).result() for turn in range(12)]
@@ -332,7 +332,7 @@ def test_batches_are_their_frames(uncalibrated_bundle: Bundle, flavour: str, fra
     """Five frames: at once in a batch of 8, in three goes in one of 2, one by one."""
     results = []
     for batch in (1, 2, 8):
-        with tensorrt.open_engine(uncalibrated_bundle, "f16", "tested", 1, flavour, batch=batch) as engine:
+        with tensorrt.open_tensorrt(uncalibrated_bundle, flavour, "tested", 1, batch=batch) as engine:
             results.append(engine.infer(frames))
             results.append(engine.infer(frames[:1]))
     for found in results[::2]:
@@ -393,7 +393,7 @@ def test_opening_and_closing_again_and_again_leaves_nothing(uncalibrated_bundle:
     left = []
     with CudaContext() as context:
         for _ in range(4):
-            with tensorrt.open_engine(uncalibrated_bundle, "f16", "tested", 1, flavour) as engine:
+            with tensorrt.open_tensorrt(uncalibrated_bundle, flavour, "tested", 1) as engine:
                 engine.warmup(1)
             assert engine.ledger.held == {}
             with context.active():
