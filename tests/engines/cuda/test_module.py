@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import configparser
+from pathlib import Path
+
 import pytest
 
 from engines.cuda import module
-from engines.cuda.kernels import SOURCES
+from engines.cuda.kernels import SOURCES, read_source
 from engines.errors import EngineError
 
 
@@ -38,3 +41,10 @@ def test_where_no_compiler_is_both_are_named(monkeypatch: pytest.MonkeyPatch) ->
     module.compile_source.cache_clear()
     with pytest.raises(EngineError, match=r"neither NVRTC \(no cuda.bindings.nvrtc\) nor nvcc \(no pycuda.compiler\)"):
         module.compile_source("blur.cu", "sm_87")
+
+
+def test_the_sources_are_part_of_the_package() -> None:
+    description = configparser.ConfigParser()
+    description.read(Path(__file__).parents[3] / "setup.cfg")
+    assert description["options.package_data"]["engines.cuda.kernels"] == "*.cu"
+    assert all(read_source(name).startswith("//") for name in SOURCES)
