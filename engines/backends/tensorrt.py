@@ -140,37 +140,41 @@ class TensorRtEngine(Engine):
         for place in self._places:
             place.close()
 
-    def _begin(self, start: Callable[[Request], int]) -> Pending:
+    def _begin(self, start: Callable[[Request], None]) -> Pending:
         self._check_open()
         request = self._idle.get()
         try:
-            return _Running(self, request, start(request))
+            start(request)
         except BaseException:
+            request.abandon()
             self._idle.put(request)
             raise
+        return _Running(self, request)
 
     def _check_open(self) -> None:
         if self._resources is None:
             raise EngineError("this engine is closed; open another one")
 
-    def _collect(self, request: Request, frames: int) -> Inspection:
+    def _collect(self, request: Request) -> Inspection:
         self._check_open()
         try:
-            return request.collect(frames)
+            return request.collect()
+        except BaseException:
+            request.abandon()
+            raise
         finally:
             self._idle.put(request)
 
 
 class _Running(Pending):
-    """A request at work on `frames` frames. It goes back to the idle ones when its results are copied out."""
+    """A request at work. It goes back to the idle ones when its results are copied out."""
 
-    def __init__(self, engine: TensorRtEngine, request: Request, frames: int) -> None:
+    def __init__(self, engine: TensorRtEngine, request: Request) -> None:
         self._engine = engine
         self._request = request
-        self._frames = frames
 
     def result(self) -> Inspection:
-        return self._engine._collect(self._request, self._frames)
+        return self._engine._collect(self._request)
 
 
 def _prove_preprocessing(request: Request, size: int) -> None:
@@ -180,7 +184,8 @@ def _prove_preprocessing(request: Request, size: int) -> None:
     """
     preprocessing = Preprocessing(crop=size, resize=size + 32, roi=(3, 5, 5 * size + 1, 4 * size + 3))
     frame = np.random.default_rng(0).integers(0, 256, (4 * size + 11, 5 * size + 7, 3), np.uint8)
-    request.collect(request.start_frame(frame, preprocessing))
+    request.start_frame(frame, preprocessing)
+    request.collect()
     difference = int(np.abs(request.read_input().astype(np.int16) - preprocessing(frame)).max())
     if difference > _GREY_LEVELS:
         raise EngineError(

@@ -6,6 +6,7 @@ Only what 8.5 to 11 and TensorRT-RTX have in common is called: tensors by name, 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.backends.tensorrt_library import Flavour, make_logger
-from engines.cuda.binding import cuda_errors
+from engines.cuda.binding import CudaError, cuda_errors
 from engines.cuda.context import CudaContext
 from engines.cuda.frames import FrameIntake
 from engines.cuda.graph import Graph, Replay
@@ -40,7 +41,6 @@ class Plans:
     """
 
     def __init__(self, context: CudaContext, library: Any, flavour: Flavour, data: bytes) -> None:
-        self.library = library
         self._context = context
         self._title = f"{flavour.title} {library.__version__}"
         self._shared = flavour.name != "tensorrt" or int(library.__version__.split(".")[0]) >= _SHARED_PROFILES_SINCE
@@ -58,7 +58,10 @@ class Plans:
 
     def shape(self, name: str, batch: int) -> tuple[int, ...]:
         """The shape of a tensor for so many frames."""
-        return (batch, *(int(side) for side in tuple(self._engines[0].get_tensor_shape(name))[1:]))
+        sides = [int(side) for side in tuple(self._engines[0].get_tensor_shape(name))[1:]]
+        if min(sides, default=1) < 1:
+            raise self.failure(f"leaves the shape of {name} open, {sides}")
+        return (batch, *sides)
 
     def make_context(self) -> Any:
         """Return another execution context; the CUDA context must be current."""
@@ -119,23 +122,21 @@ class Request:
             stack.callback(self._drain)
             self._resources = stack.pop_all()
 
-    def start(self, frames: NDArray[np.uint8]) -> int:
-        """Begin with preprocessed frames `(N, S, S, 3)`, and return N. They must not change before `collect`."""
+    def start(self, frames: NDArray[np.uint8]) -> None:
+        """Begin with preprocessed frames `(N, S, S, 3)`. They must not change before `collect`."""
         self._rest = frames
         with self._context.active():
             self._start_next()
-        return len(frames)
 
-    def start_frame(self, frame: NDArray[np.uint8], preprocessing: Preprocessing) -> int:
-        """Begin with one camera frame, and return 1."""
+    def start_frame(self, frame: NDArray[np.uint8], preprocessing: Preprocessing) -> None:
+        """Begin with one camera frame, which must not change before `collect`."""
         self._rest = None
         with self._context.active(), cuda_errors("inspecting a frame"):
             prepared = self._intake.prepare(frame, preprocessing)
             self._run(1, prepared.key, prepared.enqueue)
-        return 1
 
-    def collect(self, frames: int) -> Inspection:
-        """Wait for the results of so many frames and copy them out. Raises EngineError."""
+    def collect(self) -> Inspection:
+        """Wait for the results of all frames and copy them out. Raises EngineError."""
         found: list[list[NDArray[np.float32]]] = []
         with self._context.active():
             while True:
@@ -148,6 +149,12 @@ class Request:
         return Inspection(
             *(parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in zip(*found, strict=True))
         )
+
+    def abandon(self) -> None:
+        """After a failure: wait for whatever is still running, so that the next inspection may begin."""
+        self._rest = None
+        with contextlib.suppress(CudaError), self._context.active():
+            self._stream.synchronise()
 
     def read_input(self) -> NDArray[np.uint8]:
         """What the network saw last, RGB uint8 `(S, S, 3)`; for a proof, not for the hot path."""
