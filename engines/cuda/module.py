@@ -60,8 +60,8 @@ def compile_source(name: str, target: str) -> bytes:
             problems.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
     raise EngineError(
         f"the preprocessing kernel needs a compiler, and neither NVRTC ({problems[0]}) nor nvcc ({problems[1]}) is "
-        "here; install one with: pip install nvidia-cuda-nvrtc-cu12, or the CUDA toolkit (a Jetson: sudo apt install "
-        "cuda-toolkit)"
+        "here; install one with: pip install nvidia-cuda-nvrtc (for CUDA 12: nvidia-cuda-nvrtc-cu12), or the CUDA "
+        "toolkit (a Jetson: sudo apt install cuda-toolkit)"
     )
 
 
