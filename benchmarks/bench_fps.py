@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import statistics
 import subprocess
@@ -38,16 +39,26 @@ from benchmarks.disturbance import Disturbance, average
 from benchmarks.machine import REPOSITORY, describe_machine
 from benchmarks.results import Row, format_table
 from engines.backbones import BACKBONES
+from engines.backends import tensorrt
 from engines.bundle import Bundle
+from engines.cuda.devices import find_gpus
 from engines.engine import Pending
 from engines.errors import DataError, EngineError, InspectError
-from engines.registry import available_backends, open_engine
+from engines.export import MAP_SIGMA
+from engines.registry import GPU_BACKENDS, available_backends, open_engine
 from engines.tuning import best_in_flight
 
 PAPER_FPS = 77.0
 UNEVEN = 0.25
 PAPER_BACKBONE = "wide_resnet50_2"
 TORCH = "torch eager"
+FLOOR_PRECISIONS = ("f32", "bf16", "int8")
+TORCH_GRAPH = "torch cuda graph f16 (stand-in)"
+BLUR = "blur stand-alone"
+NO_GRAPH = "no CUDA graph"
+CPU_PREPROCESSING = "from a pinned camera frame, preprocessed on the CPU"
+GPU_PREPROCESSING = "from a pinned camera frame, preprocessed on the GPU"
+CAMERA_SHAPE = (1024, 1280, 3)
 DEFAULT_BACKBONES = (PAPER_BACKBONE, "resnet50", "resnet18")
 
 _SERVE = "import sys; from benchmarks.bench_fps import serve; serve(*sys.argv[1:])"
@@ -71,16 +82,25 @@ QUICK = Plan(turns=5, seconds=0.8, least=2, batches=(1,))
 
 @dataclass(frozen=True)
 class Contender:
-    """What is measured: an engine at a precision, `batch` frames a request, `in_flight` requests side by side."""
+    """What is measured: an engine at a precision, `batch` frames a request, `in_flight` requests side by side.
+
+    `way` tells one way through a GPU from another: without a CUDA graph, or from a whole camera frame.
+    """
 
     backbone: str
     engine: str
     precision: str
     batch: int
     in_flight: int
+    way: str = ""
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.precision}, batch {self.batch}, {self.in_flight} in flight"
+        return f"{self.engine} {self.precision}, batch {self.batch}, {self.in_flight} in flight{and_way(self.way)}"
+
+
+def and_way(way: str) -> str:
+    """A way, to follow an engine's name."""
+    return f", {way}" if way else ""
 
 
 @dataclass(frozen=True)
@@ -179,7 +199,7 @@ def serve(contender: str, bundle: str) -> None:
     """Be a contender: say that it is ready, then answer every order on stdin with a turn."""
     chosen = Contender(**json.loads(contender))
     try:
-        submit = _torch(chosen) if chosen.engine == TORCH else _engine(chosen, Bundle.open(bundle))
+        submit = _SUBMITTERS.get(chosen.engine, _engine)(chosen, Bundle.open(bundle))
         for _ in range(_WARMUP):
             submit().result()
     except InspectError as error:
@@ -214,9 +234,51 @@ def take_turn(submit: Submit, contender: Contender, seconds: float, least: int) 
 
 
 def _engine(contender: Contender, bundle: Bundle) -> Submit:
+    if contender.engine in GPU_BACKENDS:
+        return _gpu_engine(contender, bundle)
     engine = open_engine(bundle, contender.engine, contender.precision, contender.in_flight)
     frames = _frames(contender.batch, engine.input_size)
     return lambda: engine.submit(frames)
+
+
+def _gpu_engine(contender: Contender, bundle: Bundle) -> Submit:
+    """Every way through a GPU: frames of the network's size, or whole camera frames preprocessed here or there."""
+    engine = tensorrt.open_tensorrt(
+        bundle, contender.engine, "measured", contender.in_flight, contender.batch, contender.way != NO_GRAPH
+    )
+    if contender.way not in (CPU_PREPROCESSING, GPU_PREPROCESSING):
+        frames = _frames(contender.batch, engine.input_size)
+        return lambda: engine.submit(frames)
+    preprocessing = bundle.info.preprocessing
+    places = engine.pinned_frames(contender.in_flight + 1, CAMERA_SHAPE)
+    for place in places:
+        place[:] = np.random.default_rng(0).integers(0, 256, CAMERA_SHAPE, np.uint8)
+    turns = itertools.cycle(places)
+    if contender.way == GPU_PREPROCESSING:
+        return lambda: engine.submit_frame(next(turns), preprocessing)
+    return lambda: engine.submit(preprocessing(next(turns))[None])
+
+
+def _blur(contender: Contender, bundle: Bundle) -> Submit:
+    """The blur of a map by itself, from its launch until it is done; the engines blur within their graph."""
+    from engines.cuda.blur import GaussianBlur
+    from engines.cuda.context import CudaContext
+    from engines.cuda.memory import DeviceBuffer
+    from engines.cuda.stream import Stream
+
+    size = bundle.info.preprocessing.input_size
+    context = CudaContext()
+    stream = Stream(context)
+    blur = GaussianBlur(context, stream, size, MAP_SIGMA)
+    before, after = (DeviceBuffer(context, 4 * size * size) for _ in range(2))
+
+    def submit() -> Pending:
+        with context.active():
+            blur.enqueue(before.address, after.address)
+            stream.synchronise()
+        return Done(None)
+
+    return submit
 
 
 class Done(Pending):
@@ -229,12 +291,23 @@ class Done(Pending):
         return self._result
 
 
-def _torch(contender: Contender) -> Submit:
+def _torch_graph(contender: Contender, bundle: Bundle) -> Submit:
+    from benchmarks.torch_graph import TorchGraph
+
+    frames = _frames(contender.batch, bundle.info.preprocessing.input_size)
+    graph = TorchGraph(bundle.read_network(), frames.shape)
+    return lambda: Done(graph.infer(frames))
+
+
+def _torch(contender: Contender, bundle: Bundle) -> Submit:
     from benchmarks.paper_graph import PaperGraph
 
     graph = PaperGraph(contender.backbone)
     frames = _frames(contender.batch, graph.input_size)
     return lambda: Done(graph.infer(frames))
+
+
+_SUBMITTERS = {TORCH: _torch, TORCH_GRAPH: _torch_graph, BLUR: _blur}
 
 
 def _frames(batch: int, size: int) -> NDArray[np.uint8]:
@@ -250,11 +323,28 @@ def contenders(backbone: str, batches: Sequence[int], several: int) -> Iterator[
     """The yardstick first, then every precision of every usable backend, with one request and with `several`."""
     for batch in batches:
         yield Contender(backbone, TORCH, "f32", batch, 1)
+    if find_gpus():
+        yield from _gpu_contenders(backbone, batches, several)
     for status in available_backends():
+        if status.name in GPU_BACKENDS:
+            continue
         for precision in status.probe.precisions if status.probe else ():
             for batch in batches:
                 for in_flight in (1, several):
                     yield Contender(backbone, status.name, precision, batch, in_flight)
+
+
+def _gpu_contenders(backbone: str, batches: Sequence[int], several: int) -> Iterator[Contender]:
+    """The ways through a GPU. The stand-in is there to be compared, and for a GPU without TensorRT."""
+    for batch in batches:
+        yield Contender(backbone, TORCH_GRAPH, "f16", batch, 1)
+    yield Contender(backbone, BLUR, "f32", 1, 1)
+    usable = [status.name for status in available_backends() if status.name in GPU_BACKENDS and status.probe]
+    for name in usable:
+        for batch, in_flight, way in itertools.product(batches, (1, several), ("", NO_GRAPH)):
+            yield Contender(backbone, name, "f16", batch, in_flight, way)
+        for in_flight, way in itertools.product((1, several), (CPU_PREPROCESSING, GPU_PREPROCESSING)):
+            yield Contender(backbone, name, "f16", 1, in_flight, way)
 
 
 def measure(bundle: Bundle, plan: Plan) -> list[Row]:
@@ -298,7 +388,13 @@ def _cells(row: Row) -> list[str]:
     least, most = row["spread"]["ratio_to_torch_eager_f32"]
     figures = [f"{row['fps']:.1f} ({low:.1f}-{high:.1f})", *(f"{row[f'p{q}_ms']:.1f}" for q in (50, 95, 99))]
     ratio = f"{row['ratio_to_torch_eager_f32']:.1f} ({least:.1f}-{most:.1f})"
-    name = [row["backbone"], row["engine"], row["precision"], str(row["batch"]), str(row["in_flight"])]
+    name = [
+        row["backbone"],
+        row["engine"] + and_way(row.get("way", "")),
+        row["precision"],
+        str(row["batch"]),
+        str(row["in_flight"]),
+    ]
     return [*name, *figures, f"{row['rss_mib']:.0f}", ratio, row["disturbed"] or _uneven(row)]
 
 
@@ -311,7 +407,8 @@ def _uneven(row: Row) -> str:
 
 def paper_line(rows: Sequence[Row]) -> str:
     """The fastest row of the paper's backbone beside the paper's figure."""
-    candidates = [row for row in rows if row["backbone"] == PAPER_BACKBONE and row["batch"] == 1]
+    mine = [row for row in rows if row["backbone"] == PAPER_BACKBONE and row["engine"] != BLUR]
+    candidates = [row for row in mine if row["batch"] == 1]
     if not candidates:
         return f"the paper's {PAPER_FPS:g} frames/s are for {PAPER_BACKBONE}, which was not measured"
     best = max(candidates, key=lambda row: float(row["fps"]))
@@ -323,9 +420,12 @@ def paper_line(rows: Sequence[Row]) -> str:
 
 def floor_lines(floor: dict[str, dict[str, float]]) -> list[str]:
     """For each backbone the shortest time a frame that its arithmetic allows, in milliseconds by precision."""
+    missing = [name for name in FLOOR_PRECISIONS if name not in floor["rates"]]
+    remark = f" (this CPU does not multiply {' and '.join(missing)} natively)" if missing else ""
     return [
         f"{backbone}, {work / 1e9:.1f} GFLOP a frame: "
         + ", ".join(f"{precision} {1e3 * work / rate:.1f} ms" for precision, rate in floor["rates"].items())
+        + remark
         for backbone, work in floor["operations"].items()
     ]
 

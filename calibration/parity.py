@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.scoring import Parts, Progress, inspect_one
+from calibration.scoring import Parts, Progress, inspect_part
 from engines.bundle import Parity
 from engines.engine import Engine, Inspection
 
@@ -24,10 +24,10 @@ def measure_parity(
     comparisons = [_Comparison(engine, len(parts)) for engine in engines]
     for index in range(len(parts)):
         frame = parts[index]
-        inspection = inspect_one(reference, frame)
+        inspection = inspect_part(reference, parts, index, frame)
         expected[index] = inspection.scores[0]
         for comparison in comparisons:
-            comparison.add(index, frame, inspection)
+            comparison.add(parts, index, frame, inspection)
         if progress:
             progress("comparing engines", index + 1, len(parts))
     return tuple(comparison.summary(reference, expected, threshold) for comparison in comparisons)
@@ -41,8 +41,8 @@ class _Comparison:
         self._scores = np.empty(parts, np.float32)
         self._map_error = 0.0
 
-    def add(self, index: int, frame: NDArray[np.uint8], expected: Inspection) -> None:
-        found = inspect_one(self._engine, frame)
+    def add(self, parts: Parts, index: int, frame: NDArray[np.uint8], expected: Inspection) -> None:
+        found = inspect_part(self._engine, parts, index, frame)
         self._scores[index] = found.scores[0]
         self._map_error = max(self._map_error, _largest_error(found.maps, expected.maps))
 

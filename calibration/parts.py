@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.scoring import Progress
 from engines.bundle import Provenance
 from engines.errors import DataError
-from engines.images import decode_image, fingerprint, list_images, read_bytes
+from engines.images import decode_image, fingerprint, list_images, read_bytes, read_image
 from engines.preprocess import Preprocessing
 
 _NAMED = 10
@@ -35,6 +35,10 @@ class GoodParts:
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         path = self.paths[index]
         return _frame(path, read_bytes(path), self.preprocessing)
+
+    def photograph(self, index: int) -> NDArray[np.uint8]:
+        """The photograph itself, BGR `(H, W, 3)` or grey `(H, W)`."""
+        return read_image(self.paths[index])
 
 
 @dataclass(frozen=True)

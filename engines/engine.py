@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import EngineError
+from engines.preprocess import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,20 @@ class Engine(ABC):
         The frames must not change until their result is there. With `in_flight + 1` results outstanding it waits for
         one of them to be collected by another thread. Raises EngineError.
         """
+
+    def takes(self, preprocessing: Preprocessing) -> bool:
+        """Whether the engine preprocesses camera frames so itself. `submit_frame` is then the way in for all."""
+        return False
+
+    def submit_frame(self, frame: NDArray[np.uint8], preprocessing: Preprocessing) -> Pending:
+        """Begin to inspect one camera frame, BGR uint8 `(H, W, 3)` or grey `(H, W)`, and return before it is done.
+
+        Only where the engine `takes` that preprocessing. The frame must not change until its result is there. Raises
+        EngineError, and DataError for what is no frame.
+        """
+        raise EngineError(
+            f"{self.description.backend} does not preprocess camera frames; preprocess them and call `submit`"
+        )
 
     def infer(self, frames: NDArray[np.uint8]) -> Inspection:
         """Inspect RGB uint8 frames of shape `(N, S, S, 3)` and wait for the result. Raises EngineError."""

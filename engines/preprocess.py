@@ -45,7 +45,7 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Turn one BGR `(H, W, 3)` or grey `(H, W)` frame into RGB uint8 of shape `(input_size, input_size, 3)`."""
-        square = self._resized(self._cut(_checked(frame)))
+        square = self._resized(self._cut(check_frame(frame)))
         return cv2.cvtColor(square, cv2.COLOR_GRAY2RGB if square.ndim == 2 else cv2.COLOR_BGR2RGB)
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -60,26 +60,32 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         inner = slice(margin, margin + self.input_size)
         edges = [edge * side for edge in (inner.start, inner.stop) for side in region.shape[:2]]
         # Cropping first saves a quarter of the time. It gives the same where no pair of averaged pixels lies across an
-        # edge, as with most cameras' sides, which have many factors of two.
-        if any(edge % (self.resize << _halvings(region, self.resize)) for edge in edges):
-            return _resize(region, self.resize)[inner, inner]
+        # edge, as with most cameras' sides, which have many factors of two, and where nothing is enlarged: then pixels
+        # beyond the edge are blended in.
+        grain = self.resize << len(halvings(region.shape, (self.resize, self.resize)))
+        if min(region.shape[:2]) < self.resize or any(edge % grain for edge in edges):
+            return _resize(region, (self.resize, self.resize))[inner, inner]
         top, left, bottom, right = (edge // self.resize for edge in edges)
-        return _resize(region[top:bottom, left:right], self.input_size)
+        return _resize(region[top:bottom, left:right], (self.input_size, self.input_size))
 
-    def _cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if self.roi is None:
-            return frame
-        x, y, width, height = self.roi
-        frame_height, frame_width = frame.shape[:2]
+    def region(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """x, y, width, height of what is looked at in a frame of `shape`. Raises DataError where it lies outside."""
+        frame_height, frame_width = shape[:2]
+        x, y, width, height = self.roi or (0, 0, frame_width, frame_height)
         if min(x, y) < 0 or min(width, height) < 1 or x + width > frame_width or y + height > frame_height:
             raise DataError(
                 f"the region of interest x={x} y={y} {width}x{height} does not lie inside the "
                 f"{frame_width}x{frame_height} frame; correct `roi`"
             )
+        return x, y, width, height
+
+    def _cut(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        x, y, width, height = self.region(frame.shape)
         return frame[y : y + height, x : x + width]
 
 
-def _checked(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def check_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A camera frame as it is, or as `(H, W)` where it is `(H, W, 1)`. Raises DataError for what is no frame."""
     if frame.dtype == np.uint8 and frame.size and (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] in (1, 3))):
         return frame[:, :, 0] if frame.ndim == 3 and frame.shape[2] == 1 else frame
     raise DataError(
@@ -88,22 +94,25 @@ def _checked(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def _halvings(frame: NDArray[np.uint8], size: int) -> int:
-    """How often the longer side is halved before it is resized to `size`."""
-    side, count = max(frame.shape[:2]), 0
-    while side > LARGEST_SHRINK * size:
-        side, count = side // 2, count + 1
-    return count
+def halvings(shape: tuple[int, ...], target: tuple[int, int]) -> list[tuple[bool, bool]]:
+    """Which sides (height, width) of a picture of `shape` are halved, step by step, before it is resized to `target`.
+
+    There are as many steps as one of the sides takes. The other one is left alone once it is below twice its target.
+    """
+    limits = LARGEST_SHRINK * target[0], LARGEST_SHRINK * target[1]
+    height, width = shape[:2]
+    steps = []
+    while height > limits[0] or width > limits[1]:
+        step = height >= limits[0], width >= limits[1]
+        height, width = height >> step[0], width >> step[1]
+        steps.append(step)
+    return steps
 
 
-def _resize(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    for _ in range(_halvings(frame, size)):
-        frame = _halved(frame, LARGEST_SHRINK * size)
-    return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR))
-
-
-def _halved(frame: NDArray[np.uint8], limit: int) -> NDArray[np.uint8]:
-    """Halve the sides of at least `limit`. The last row or column of an odd number of them is left out."""
-    height, width = (side // 2 if side >= limit else side for side in frame.shape[:2])
-    even = frame[: height * (frame.shape[0] // height), : width * (frame.shape[1] // width)]
-    return np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA))
+def _resize(frame: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    for down, across in halvings(frame.shape, shape):
+        # The last row or column of an odd number of them is left out.
+        height, width = frame.shape[0] >> down, frame.shape[1] >> across
+        even = frame[: height << down, : width << across]
+        frame = np.asarray(cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(frame, shape[::-1], interpolation=cv2.INTER_LINEAR))

@@ -17,6 +17,8 @@ from engines.backends.onnxruntime import onnxruntime
 from engines.bundle import Bundle
 from engines.errors import EngineError
 from engines.export import build_model
+from engines.probe import Probe
+from engines.registry import BackendStatus
 from trainer.weights import find_weights
 
 TINY = Plan(turns=2, seconds=0.01, least=2, batches=(1,))
@@ -130,3 +132,23 @@ def test_operations_are_counted_as_they_are_done() -> None:
     assert large == pytest.approx(4 * small, rel=0.05)
     # ResNet-18 to level 3 takes 2.8 GFLOP of its 3.6 at 224 pixels (level 4 and the classifier have the rest).
     assert 0.8e9 < large < 1.2e9
+
+
+def test_the_ways_through_a_gpu_have_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    usable = BackendStatus("tensorrt", Probe("GPU", {}, ("f16",), "f16", ""))
+    monkeypatch.setattr(bench_fps, "available_backends", lambda: [usable, BackendStatus("tensorrt-rtx", None, "none")])
+    monkeypatch.setattr(bench_fps, "find_gpus", lambda: [None])
+    found = list(bench_fps.contenders("resnet18", (1, 8), 2))
+    assert len({str(each) for each in found}) == len(found)
+    assert found[0].engine == bench_fps.TORCH
+    ways = {each.way for each in found if each.engine == "tensorrt"}
+    assert ways == {"", bench_fps.NO_GRAPH, bench_fps.CPU_PREPROCESSING, bench_fps.GPU_PREPROCESSING}
+    assert {each.engine for each in found} == {bench_fps.TORCH, bench_fps.TORCH_GRAPH, bench_fps.BLUR, "tensorrt"}
+
+
+@pytest.mark.skipif(bool(bench_fps.find_gpus()), reason="this machine has a GPU")
+@pytest.mark.parametrize("engine", [bench_fps.TORCH_GRAPH, bench_fps.BLUR, "tensorrt"])
+def test_a_way_through_a_gpu_that_is_not_there_says_so(uncalibrated_bundle: Bundle, engine: str) -> None:
+    process = Process(Contender("resnet18", engine, "f16", 1, 1), uncalibrated_bundle.path)
+    with process, pytest.raises(EngineError, match="GPU"):
+        process.wait_until_ready()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from engines.backbones import IMAGENET_MEAN, IMAGENET_STD
+from engines.bundle import Bundle
 from engines.engine import Inspection
 from engines.head import LEAKY_SLOPE, Head
 from engines.images import list_images, read_image
@@ -60,6 +61,13 @@ def photographs(request: pytest.FixtureRequest, shared_dir: Path) -> NDArray[np.
     test = shared_dir / "data" / request.param / "test"
     defects = [list_images(folder)[0] for folder in sorted(test.iterdir()) if folder.name != "good"]
     return np.stack([Preprocessing()(read_image(path)) for path in [*list_images(test / "good")[:4], *defects[:4]]])
+
+
+@pytest.fixture(scope="session")
+def frames(uncalibrated_bundle: Bundle) -> NDArray[np.uint8]:
+    """Five frames of noise, each unlike the others."""
+    size = uncalibrated_bundle.info.preprocessing.input_size
+    return np.random.default_rng(5).integers(0, 256, (5, size, size, 3), np.uint8)
 
 
 def _make_head(channels: int, hidden: int = 96, seed: int = 0) -> Head:

@@ -80,6 +80,9 @@ def test_a_strong_shrink_sees_what_averaged_areas_see(shape: tuple[int, ...]) ->
         (600, 752, 3),
         (517, 1000),
         (512, 512),
+        (128, 128),
+        (128, 512, 3),
+        (2048, 64),
     ],
 )
 @pytest.mark.parametrize("crop", [224, 223, 128])
