@@ -6,10 +6,10 @@ RUN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint format clean
+.PHONY: help system-deps install demo test bench lint format clean
 
 help:
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # The stamp is newer than setup.cfg once everything that it names is installed.
 $(VENV)/installed: setup.cfg pyproject.toml
@@ -17,8 +17,23 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(RUN)/pip install --quiet --upgrade pip
 	$(RUN)/python -c 'import torch' 2>/dev/null || $(RUN)/pip install --quiet '$(TORCH)' || \
 		$(RUN)/pip install --quiet torch
-	$(RUN)/pip install --quiet --editable '.[train,int8,rtx,test]'
+	$(RUN)/pip install --quiet --editable '.[train,int8,rtx,plc,sign,web,test]'
+	$(RUN)/pip install --quiet --editable '.[genicam]' || \
+		echo 'left out: GStreamer and GigE Vision cameras, whose bindings need what `make system-deps` installs'
 	@touch $@
+
+# The real peers that the tests talk to: a camera simulator, an RTSP server, a broker, a Modbus server, a browser, systemd.
+# Node.js is left alone where another source than Debian has brought it.
+SYSTEM_DEPS := aravis-tools gir1.2-aravis-0.8 libgirepository1.0-dev libcairo2-dev pkg-config \
+	gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-tools gstreamer1.0-libav \
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+	ffmpeg mosquitto libmodbus-dev mbpoll gcc libc6-dev chromium systemd util-linux iproute2
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+system-deps: ## install Debian's packages that the tests use (as root, or with sudo)
+	$(ROOT) apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive $(ROOT) apt-get install -y -qq --no-install-recommends $(SYSTEM_DEPS) \
+		$(shell command -v npm >/dev/null || echo nodejs npm) >/dev/null
 
 install: $(VENV)/installed ## make .venv with everything for development
 

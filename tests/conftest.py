@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -29,6 +30,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests marked `gpu` run where there is a GPU."""
     if item.get_closest_marker("gpu") and not find_gpus():
         pytest.skip("no NVIDIA GPU here")
+
+
+@pytest.fixture(scope="session")
+def peer() -> Callable[[str], Path]:
+    """`peer(program)`: where a program of `make system-deps` lies. Without it the test is skipped; in CI it fails."""
+    return _peer
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +108,20 @@ def calibrated_bundle(
 def bundle_copy(tmp_path: Path) -> Callable[[Bundle], Bundle]:
     """`bundle_copy(bundle)`: a copy that the test may change."""
     return lambda bundle: _copied(bundle, tmp_path / "bundle")
+
+
+def _peer(program: str) -> Path:
+    found = shutil.which(program)
+    if found is None:
+        missing(f"{program} is not installed: make system-deps")
+    return Path(str(found))
+
+
+def missing(what: str) -> NoReturn:
+    """Skip a test for lack of a real peer; in CI, where all are installed, that is a failure."""
+    if os.environ.get("EDGE_INSPECT_CI"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def _make_bundle(path: Path, weights: str, photos: Sequence[Path], preprocessing: Preprocessing) -> Bundle:

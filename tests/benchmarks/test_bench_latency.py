@@ -260,7 +260,7 @@ def test_a_bundle_of_random_weights_is_calibrated_for_each_precision_asked_for(t
         (["--in-flight", "0"], "auto or a number from 1 to 1024"),
         (["--soak", "19"], "20 frames or more"),
         (["--precision", "f8"], "invalid choice: 'f8'"),
-        (["--engine", "tensorrt"], "invalid choice: 'tensorrt'"),
+        (["--engine", "caffe"], "invalid choice: 'caffe'"),
         (["--backbone", "vgg"], "invalid choice: 'vgg'"),
         (["--bundle", "x", "--backbone", "resnet18"], "not allowed with argument"),
     ],
