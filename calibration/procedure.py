@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 
 import msgspec
+import numpy as np
 
 from calibration.golden import choose_golden, golden_tolerance
 from calibration.parity import measure_parity
@@ -92,6 +93,7 @@ def describe(
         golden_tolerance=golden_tolerance(scores.scores, (backend, precision), parity),
         parity=parity,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        scores=tuple(np.sort(scores.scores).tolist()),
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import cv2
 import msgspec
@@ -28,7 +28,8 @@ from engines.errors import BundleError, CalibrationError, PrecisionError
 from engines.head import Head, decode_head, encode_head
 from engines.preprocess import Preprocessing
 
-SCHEMA = 1
+SCHEMA = 2
+_OLDEST_SCHEMA = 1
 
 _MANIFEST = "MANIFEST.json"
 _INFO = "bundle.json"
@@ -41,6 +42,10 @@ _OPTIONAL = frozenset({_INT8})
 _NETWORKS = {"f32": _MODEL, "int8": _INT8}
 _GOLDEN_NAME = re.compile(r"golden/[A-Za-z0-9_][A-Za-z0-9_.-]*\.png")
 _REPAIR = "copy the bundle again from where it was made, or train it again"
+
+
+Method = Literal["conformal", "tolerance", "tail"]
+"""How a threshold is set: conformal rule, tolerance limit, or a tail fitted to the largest scores (an estimate)."""
 
 
 class BackboneInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +99,12 @@ class GoldenPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A threshold, valid for one backend at one precision. `created` is UTC in ISO 8601.
 
-    `false_reject_rate` is the target, `certified_rate` what `parts` good parts can certify (`guarantee` says how).
+    `false_reject_rate` is the target, `certified_rate` what `parts` good parts can certify (`guarantee` says how): on
+    average over calibrations where `confidence` is None, else with that confidence for this one threshold. `method` is
+    how the threshold was set. `lots` is how many lots the parts came from, where that is known. `interval` holds 95 %
+    of the thresholds that as many parts could have given. `scores` are the good parts', ascending. A score above
+    `review_above`, where there is one, and not above `threshold` is OK, and a person should look at the part.
+    All fields after `created` are new in schema 2.
     """
 
     backend: str
@@ -111,6 +121,12 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden_tolerance: float
     parity: tuple[Parity, ...]
     created: str
+    method: Method = "conformal"
+    confidence: float | None = None
+    lots: int | None = None
+    interval: tuple[float, float] | None = None
+    scores: tuple[float, ...] = ()
+    review_above: float | None = None
 
 
 class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -254,7 +270,7 @@ def write_bundle(path: str | Path, info: BundleInfo, model: bytes, head: Head) -
     """
     folder = Path(path).resolve()
     check_target(folder)
-    _write(folder, {_INFO: _encode(info), _MODEL: model, _HEAD: encode_head(head)})
+    _write(folder, {_INFO: _encode_info(info), _MODEL: model, _HEAD: encode_head(head)})
     return Bundle.open(folder)
 
 
@@ -272,7 +288,7 @@ def update_bundle(
     no calibration uses any more are left out. Raises BundleError, also where another process changed the bundle
     since it was opened.
     """
-    files = {_INFO: _encode(info), _HEAD: bundle._read(_HEAD)}
+    files = {_INFO: _encode_info(info), _HEAD: bundle._read(_HEAD)}
     for precision in ("f32", "int8") if info.quantisation else ("f32",):
         files[_NETWORKS[precision]] = (networks or {}).get(precision) or bundle.read_network(precision)
     fresh = {_GOLDEN + name: _encode_frame(frame) for name, frame in (golden or {}).items()}
@@ -282,6 +298,11 @@ def update_bundle(
         files[name] = fresh[name] if name in fresh else bundle._read(name)
     _write(bundle.path, files, replaces=bundle.digest)
     return Bundle.open(bundle.path)
+
+
+def _encode_info(info: BundleInfo) -> bytes:
+    """In the present schema: a bundle of an earlier one is brought up to it by whatever changes it."""
+    return _encode(msgspec.structs.replace(info, schema=SCHEMA))
 
 
 def _encode(value: msgspec.Struct) -> bytes:
@@ -391,8 +412,10 @@ def _decode(raw: bytes, kind: type[_T], path: Path) -> _T:
                 f"{path}: expected schema {SCHEMA}, found {schema}; it was written by a newer edge-inspect: "
                 "update this installation"
             )
-        if schema < SCHEMA:
-            raise BundleError(f"{path}: expected schema {SCHEMA}, found {schema}, which never was; {_REPAIR}")
+        if schema < _OLDEST_SCHEMA:
+            raise BundleError(
+                f"{path}: expected schema {_OLDEST_SCHEMA} to {SCHEMA}, found {schema}, which never was; {_REPAIR}"
+            )
         return msgspec.json.decode(raw, type=kind)
     except msgspec.DecodeError as error:
         raise BundleError(f"{path}: {error}; {_REPAIR}") from None

@@ -11,6 +11,7 @@ from typing import NoReturn
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from engines.bundle import BackboneInfo, Bundle, BundleInfo, Provenance
@@ -20,6 +21,10 @@ from engines.images import fingerprint
 from engines.preprocess import Preprocessing
 
 REPOSITORY = Path(__file__).parents[1]
+
+# A loaded machine is no failure; pytest's own time-out finds what hangs.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 Frame = NDArray[np.uint8]
 RenderPart = Callable[..., Frame]

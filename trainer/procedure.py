@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from engines import __version__
 from engines.backbones import BACKBONES
-from engines.bundle import BackboneInfo, Bundle, BundleInfo, Provenance, check_target, write_bundle
+from engines.bundle import SCHEMA, BackboneInfo, Bundle, BundleInfo, Provenance, check_target, write_bundle
 from engines.errors import DataError, UsageError, WeightsError
 from engines.export import PATCH_STRIDE, build_model
 from engines.images import decode_image, fingerprint, read_bytes
@@ -65,7 +65,7 @@ def learn(order: Order) -> Bundle:
     with _working_folder(order) as folder:
         network = _train(order, train, weights, folder)
         info = BundleInfo(
-            schema=1,
+            schema=SCHEMA,
             product=order.data.resolve().name,
             preprocessing=order.preprocessing,
             backbone=BackboneInfo(order.backbone, weights.sha256, weights.source),

@@ -35,6 +35,7 @@ def test_thresholds_follow_the_rule_on_scores_and_on_map_peaks(
     assert calibration.map_threshold == float(peaks[22])
     assert calibration.certified_rate == pytest.approx(2 / 25)
     assert (calibration.parts, calibration.false_reject_rate) == (24, 0.1)
+    assert calibration.scores == tuple(scores.tolist())
     assert calibration.guarantee == conformal_threshold(scores, 0.1).guarantee
 
 

@@ -328,7 +328,7 @@ def test_a_newer_schema_is_refused(bundle: Bundle, name: str) -> None:
         edit_info(bundle.path, schema=SCHEMA + 1, unheard_of=True)
     else:
         reseal(bundle.path, SCHEMA + 1)
-    with pytest.raises(BundleError, match=f"{name}: expected schema 1, found 2.*update this installation"):
+    with pytest.raises(BundleError, match=f"{name}: expected schema 2, found 3.*update this installation"):
         Bundle.open(bundle.path)
 
 
@@ -338,7 +338,28 @@ def test_a_schema_that_never_was_is_refused(bundle: Bundle) -> None:
         Bundle.open(bundle.path)
 
 
-@pytest.mark.parametrize(("before", "after"), [("\n", " "), ('"schema": 1', '"schema":  1'), ("{", "{ ")])
+def as_schema_1(folder: Path) -> None:
+    """Turn the bundle into what version 1 wrote: without the fields that schema 2 has added."""
+    path = folder / "bundle.json"
+    said = json.loads(path.read_text())
+    new = ("method", "confidence", "lots", "interval", "scores", "review_above")
+    said["schema"] = 1
+    said["calibrations"] = [{k: v for k, v in entry.items() if k not in new} for entry in said["calibrations"]]
+    path.write_text(json.dumps(said, indent=2) + "\n")
+    reseal(folder, 1)
+
+
+def test_a_bundle_of_schema_1_opens_and_is_brought_up_by_the_next_change(bundle: Bundle) -> None:
+    as_schema_1(bundle.path)
+    old = Bundle.open(bundle.path)
+    assert old.info.schema == 1
+    assert (old.latest_calibration.method, old.latest_calibration.scores) == ("conformal", ())
+    new = update_bundle(old, msgspec.structs.replace(old.info, product="renamed"))
+    assert new.info == msgspec.structs.replace(old.info, product="renamed", schema=SCHEMA)
+    assert json.loads((bundle.path / "MANIFEST.json").read_text())["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize(("before", "after"), [("\n", " "), ('"schema": 2', '"schema":  2'), ("{", "{ ")])
 def test_a_manifest_that_says_the_same_in_other_bytes_is_refused(bundle: Bundle, before: str, after: str) -> None:
     text = (bundle.path / "MANIFEST.json").read_text()
     (bundle.path / "MANIFEST.json").write_text(text.replace(before, after, 1))
