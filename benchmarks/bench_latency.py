@@ -50,7 +50,7 @@ from benchmarks.disturbance import Disturbance, stat_fields, worst
 from benchmarks.machine import REPOSITORY, describe_machine
 from benchmarks.results import Row, format_table
 from edge.cameras.camera import Camera, Capabilities, Frame
-from edge.client import Gap, Received, Subscriber
+from edge.client import GapError, Subscriber
 from edge.config import EngineTable, load_config
 from edge.daemon import choose_calibration, run_station
 from edge.verdict import Evaluation, Verdict
@@ -288,13 +288,14 @@ class Daemon:
         limit_s = _VERDICT_LIMIT_S if self._heard else _START_LIMIT_S
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
-            event = self._subscriber.receive(_LOOK_S)
+            try:
+                message = self._subscriber.receive(_LOOK_S)
+            except GapError as error:
+                raise self._failure(f"lost verdicts on the way: {error}") from None
             received_ns = time.monotonic_ns()
-            if isinstance(event, Received) and isinstance(event.message, Verdict):
-                return self._checked(Heard(event.message, received_ns))
-            if isinstance(event, Gap):
-                raise self._failure(f"sent verdicts {event.first} to {event.last}, which never came")
-            if event is None and self.process.poll() is not None:
+            if isinstance(message, Verdict):
+                return self._checked(Heard(message, received_ns))
+            if message is None and self.process.poll() is not None:
                 raise self._failure(f"ended with exit code {self.process.returncode}")
         raise self._failure(f"sent no verdict for {limit_s:g} s")
 

@@ -131,6 +131,9 @@ class PublishTable(Table, frozen=True, kw_only=True):
     high_water: Annotated[
         Count, msgspec.Meta(description="Messages kept for a slow subscriber; it loses those beyond, and sees the gap.")
     ] = 10_000
+    replay: Annotated[
+        Count, msgspec.Meta(description="Verdicts kept for readers who missed some and ask for them again.")
+    ] = 2048
 
 
 class PipelineTable(Table, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from edge.config import PublishTable
 from edge.health import Condition, Health
 from edge.inspector import Judgement
 from edge.queues import BoundedQueue, QueueClosedError
+from edge.replay import ReplayRing
 from edge.verdict import (
     Heartbeat,
     StageTimes,
@@ -53,6 +54,7 @@ class Publisher(Job):
         self.session_id = uuid.uuid4().hex
         self.endpoint = table.bind
         self.subscribed = threading.Event()
+        self.sent = ReplayRing(table.replay)
         self._station = station
         self._table = table
         self._bundle_digest = bundle_digest
@@ -61,6 +63,7 @@ class Publisher(Job):
         self._health = health
         self._seq = 0
         self._unsent: Judgement | None = None
+        self._last_verdict: bytes | None = None
         self._told: Condition | None = None
         self._due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -74,6 +77,8 @@ class Publisher(Job):
         self._socket.set_hwm(self._table.high_water)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION)
+        # Otherwise only the first subscription to a topic would be seen, and later readers not be told the last value.
+        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         try:
             self._socket.bind(self._table.bind)
         except zmq.ZMQError as error:
@@ -82,7 +87,8 @@ class Publisher(Job):
 
     def step(self, stopping: threading.Event) -> bool:
         """Send what is due. False after the last word."""
-        self._notice_subscribers()
+        if self._notice_subscribers():
+            self._tell_last()
         try:
             if self._unsent is None:
                 self._unsent = self._judgements.get(min(_PATIENCE_S, max(self._due - time.monotonic(), 0.0)))
@@ -105,12 +111,21 @@ class Publisher(Job):
             self._context.term()
         self._socket = self._context = None
 
-    def _notice_subscribers(self) -> None:
+    def _notice_subscribers(self) -> bool:
+        new = False
         for _ in range(_SUBSCRIPTIONS_A_STEP):
             if self._socket is None or not self._socket.poll(0, zmq.POLLIN):
-                return
-            if self._socket.recv()[:1] == b"\x01":
-                self.subscribed.set()
+                break
+            new |= self._socket.recv()[:1] == b"\x01"
+        if new:
+            self.subscribed.set()
+        return new
+
+    def _tell_last(self) -> None:
+        # To everybody, since a publisher cannot single one out: who knows them already ignores them.
+        self._beat()
+        if self._last_verdict is not None:
+            self._send(verdict_topic(self._station), self._last_verdict)
 
     def _beat_when_due(self) -> None:
         if time.monotonic() >= self._due or self._told is not self._health.condition:
@@ -123,8 +138,11 @@ class Publisher(Job):
         self._due = time.monotonic() + self._table.heartbeat_s
 
     def _send_verdict(self, judgement: Judgement) -> None:
-        self._send(verdict_topic(self._station), encode(self._verdict(judgement)))
+        message = encode(self._verdict(judgement))
+        self._send(verdict_topic(self._station), message)
         self._seq += 1
+        self._last_verdict = message
+        self.sent.append(self._seq, message)
         self._health.count_verdict(judgement.decision.evaluation)
 
     def _send(self, topic: str, message: bytes) -> None:

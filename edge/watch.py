@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from edge.client import SILENT_INTERVALS, Event, Foreign, Gap, Received, Silence, SilenceError, Subscriber
-from edge.verdict import Evaluation, Heartbeat, State, Verdict
+from edge.client import GapError, SilenceError, Subscriber
+from edge.verdict import Evaluation, Heartbeat, MessageError, State, Verdict
 from engines.errors import UsageError
 
 _COLOURS = {
@@ -17,10 +17,11 @@ _COLOURS = {
 }
 _PLAIN = "\033[0m"
 _PATIENCE_S = 0.5
+_MARKS = {GapError: "GAP", SilenceError: "SILENCE", MessageError: "FOREIGN"}
 
 
 class Printer:
-    """Turns events into lines on stdout; what is wrong goes to stderr as well when stdout carries JSON."""
+    """Turns messages into lines on stdout; what is wrong goes to stderr where stdout carries JSON."""
 
     def __init__(self, as_json: bool, heartbeats: bool, coloured: bool) -> None:
         self._as_json = as_json
@@ -28,21 +29,19 @@ class Printer:
         self._coloured = coloured
         self._states: dict[str, tuple[str, State, str]] = {}
 
-    def show(self, event: Event) -> None:
-        """Print one event, at once: a pipe must not hold a verdict back."""
-        if isinstance(event, Received):
-            self._show_message(event)
-        else:
-            print(_clean(_warning(event)), file=sys.stderr if self._as_json else sys.stdout, flush=True)
-
-    def _show_message(self, event: Received) -> None:
-        message = event.message
+    def show(self, message: Verdict | Heartbeat, raw: bytes) -> None:
+        """Print one message, at once: a pipe must not hold a verdict back."""
         if isinstance(message, Verdict):
-            print(event.raw.decode() if self._as_json else self._verdict_line(message), flush=True)
+            print(raw.decode() if self._as_json else self._verdict_line(message), flush=True)
         elif self._heartbeats:
-            print(event.raw.decode() if self._as_json else _clean(_heartbeat_line(message)), flush=True)
+            print(raw.decode() if self._as_json else _clean(_heartbeat_line(message)), flush=True)
         elif not self._as_json:
             self._show_change(message)
+
+    def warn(self, error: GapError | SilenceError | MessageError) -> None:
+        """Print what is wrong."""
+        line = f"{_MARKS[type(error)]:<9}{error}"
+        print(_clean(line), file=sys.stderr if self._as_json else sys.stdout, flush=True)
 
     def _show_change(self, beat: Heartbeat) -> None:
         now = (beat.session_id, beat.state, beat.reason)
@@ -72,12 +71,11 @@ def watch_stations(options: argparse.Namespace) -> int:
     heard_at = time.monotonic()
     with Subscriber(*endpoints, station=options.station) as subscriber:
         while options.count is None or shown < options.count:
-            event = subscriber.receive(_PATIENCE_S)
-            if event is not None:
-                printer.show(event)
-            if isinstance(event, Received):
+            message = _next(subscriber, printer)
+            if message is not None:
+                printer.show(message, subscriber.raw)
                 heard_at = time.monotonic()
-                shown += isinstance(event.message, Verdict)
+                shown += isinstance(message, Verdict)
             elif options.timeout is not None and time.monotonic() - heard_at > options.timeout:
                 raise SilenceError(
                     f"nothing heard from {', '.join(endpoints)} for {options.timeout:g} s; is the daemon running there?"
@@ -85,13 +83,12 @@ def watch_stations(options: argparse.Namespace) -> int:
     return 0
 
 
-def _warning(event: Gap | Silence | Foreign) -> str:
-    if isinstance(event, Gap):
-        number = event.last - event.first + 1
-        return f"GAP      {event.station}: {number} verdict(s) never came, numbers {event.first} to {event.last}"
-    if isinstance(event, Silence):
-        return f"SILENCE  {event.station}: no heartbeat for {event.seconds:.1f} s ({SILENT_INTERVALS} intervals)"
-    return f"FOREIGN  {event.reason}"
+def _next(subscriber: Subscriber, printer: Printer) -> Verdict | Heartbeat | None:
+    try:
+        return subscriber.receive(_PATIENCE_S)
+    except (GapError, SilenceError, MessageError) as error:
+        printer.warn(error)
+        return None
 
 
 def _heartbeat_line(beat: Heartbeat) -> str:

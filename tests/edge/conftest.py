@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from edge.client import Event, Gap, Received, Subscriber
-from edge.verdict import Heartbeat, Verdict
+from edge.client import GapError, SilenceError, Subscriber
+from edge.sequence import Gap
+from edge.verdict import Heartbeat, MessageError, Verdict
 from engines.bundle import Bundle
+from engines.errors import InspectError
 
 CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 PATIENCE_S = 60.0
@@ -56,22 +58,22 @@ class Daemon:
 class Heard:
     """What a subscriber has received so far."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[Verdict | Heartbeat | InspectError] = field(default_factory=list)
 
     @property
     def verdicts(self) -> list[Verdict]:
         """The verdicts, in the order they came."""
-        return [e.message for e in self.events if isinstance(e, Received) and isinstance(e.message, Verdict)]
+        return [e for e in self.events if isinstance(e, Verdict)]
 
     @property
     def heartbeats(self) -> list[Heartbeat]:
         """The heartbeats, in the order they came."""
-        return [e.message for e in self.events if isinstance(e, Received) and isinstance(e.message, Heartbeat)]
+        return [e for e in self.events if isinstance(e, Heartbeat)]
 
     @property
     def gaps(self) -> list[Gap]:
         """The gaps that were noticed."""
-        return [e for e in self.events if isinstance(e, Gap)]
+        return [e.gap for e in self.events if isinstance(e, GapError)]
 
     @property
     def states(self) -> list[str]:
@@ -93,9 +95,12 @@ class Listener:
         while not enough(self.heard):
             if time.monotonic() > deadline:
                 pytest.fail(f"not heard within {PATIENCE_S:g} s; the last events: {self.heard.events[-3:]}")
-            event = self._subscriber.receive(0.2)
-            if event is not None:
-                self.heard.events.append(event)
+            try:
+                message = self._subscriber.receive(0.2)
+            except (GapError, SilenceError, MessageError) as error:
+                self.heard.events.append(error)
+            else:
+                self.heard.events.extend([] if message is None else [message])
         return self.heard
 
 

@@ -7,93 +7,11 @@ import msgspec
 import pytest
 import zmq
 
-from edge.client import Foreign, Gap, Received, SequenceWatch, Silence, Subscriber
-from edge.verdict import Counters, Evaluation, Heartbeat, StageTimes, State, Verdict, encode
+from edge.client import GapError, SilenceError, Subscriber
+from edge.sequence import Gap
+from edge.verdict import Heartbeat, MessageError, Verdict, encode
 from engines.errors import UsageError
-
-WHEN = "2026-01-01T00:00:00.000+00:00"
-
-
-def verdict(seq: int, session: str = "s1", station: str = "a") -> Verdict:
-    return Verdict(
-        session_id=session,
-        station=station,
-        sent_at=WHEN,
-        seq=seq,
-        frame_id=seq,
-        part_id=None,
-        trigger_id=None,
-        evaluation=Evaluation.OK,
-        reason="",
-        score=0.5,
-        threshold=1.0,
-        margin=0.5,
-        regions=(),
-        bundle_digest="d",
-        captured_at=WHEN,
-        captured_ns=1,
-        stage_ms=StageTimes(capture=0.0, queue=0.0),
-    )
-
-
-def beat(last_seq: int, session: str = "s1", station: str = "a", state: State = State.RUNNING) -> Heartbeat:
-    return Heartbeat(
-        session_id=session,
-        station=station,
-        sent_at=WHEN,
-        interval_s=1.0,
-        last_seq=last_seq,
-        state=state,
-        state_s=0.0,
-        reason="",
-        counters=Counters(),
-        bundle_digest="d",
-        engine="onnxruntime",
-        precision="f32",
-    )
-
-
-@pytest.mark.parametrize(
-    ("messages", "missing"),
-    [
-        ([verdict(1), verdict(2), beat(2), verdict(3)], []),
-        ([verdict(1), verdict(4)], [(2, 3)]),
-        ([beat(0), verdict(1), beat(3)], [(2, 3)]),
-        ([verdict(1), beat(3), verdict(4)], [(2, 3)]),
-        ([verdict(40), verdict(41)], []),
-        ([beat(40), verdict(41)], []),
-        ([beat(40), verdict(42)], [(41, 41)]),
-        ([verdict(5), verdict(1, "s2"), verdict(2, "s2")], []),
-        ([verdict(5), verdict(3, "s2")], [(1, 2)]),
-        ([verdict(5), beat(2, "s2")], [(1, 2)]),
-        ([verdict(1), verdict(1, station="b"), verdict(2), verdict(3, station="b")], [(2, 2)]),
-        ([verdict(1), verdict(2), verdict(2), verdict(3)], []),
-    ],
-)
-def test_what_was_sent_and_never_came_is_told(
-    messages: list[Verdict | Heartbeat], missing: list[tuple[int, int]]
-) -> None:
-    watch = SequenceWatch()
-    gaps = [watch.note(message, now=0.0) for message in messages]
-    assert [(gap.first, gap.last) for gap in gaps if gap] == missing
-
-
-def test_silence_is_three_intervals_without_a_heartbeat_and_told_once() -> None:
-    watch = SequenceWatch()
-    watch.note(beat(0), now=100.0)
-    watch.note(verdict(1), now=102.9)
-    assert watch.silent(103.0) == []
-    assert watch.silent(103.1) == [Silence("a", pytest.approx(3.1))]
-    assert watch.silent(200.0) == []
-    watch.note(beat(1), now=201.0)
-    assert watch.silent(203.0) == []
-    assert [silence.station for silence in watch.silent(204.5)] == ["a"]
-
-
-def test_a_station_that_said_stopped_owes_nothing() -> None:
-    watch = SequenceWatch()
-    watch.note(beat(0, state=State.STOPPED), now=0.0)
-    assert watch.silent(100.0) == []
+from tests.edge.messages import beat, verdict
 
 
 @pytest.fixture
@@ -110,27 +28,62 @@ def send(socket: zmq.Socket[bytes], *messages: Verdict | Heartbeat | bytes) -> N
         socket.send_multipart([b"a/verdict", raw])
 
 
-def test_the_subscriber_tells_gap_message_and_foreign_bytes_in_order(endpoint: str, sender: zmq.Socket[bytes]) -> None:
+def test_gap_message_and_foreign_bytes_come_in_order(endpoint: str, sender: zmq.Socket[bytes]) -> None:
     with Subscriber(endpoint) as subscriber:
         assert sender.recv() == b"\x01"
-        newer = encode(msgspec.structs.replace(beat(4), schema=9))
-        send(sender, verdict(1), verdict(4), b"nonsense", newer)
-        events = [subscriber.receive(10.0) for _ in range(5)]
-    kinds = [type(event) for event in events]
-    assert kinds == [Received, Gap, Received, Foreign, Foreign]
-    assert isinstance(events[0], Received)
-    assert (events[0].message, events[0].raw) == (verdict(1), encode(verdict(1)))
-    assert "schema 9" in str(events[4])
+        send(sender, verdict(1), verdict(4), b"nonsense", msgspec.structs.replace(beat(4), schema=9))
+        assert subscriber.receive(10.0) == verdict(1)
+        assert subscriber.raw == encode(verdict(1))
+        with pytest.raises(GapError, match=r"a: 2 verdict\(s\) never came, numbers 2 to 3") as caught:
+            subscriber.receive(10.0)
+        assert caught.value.gap == Gap("a", "s1", 2, 3)
+        assert subscriber.receive(10.0) == verdict(4)
+        for problem in ("found other bytes", "found schema 9"):
+            with pytest.raises(MessageError, match=problem):
+                subscriber.receive(10.0)
 
 
-def test_the_subscriber_tells_silence(endpoint: str, sender: zmq.Socket[bytes]) -> None:
+def test_a_message_of_another_number_of_frames_is_foreign(endpoint: str, sender: zmq.Socket[bytes]) -> None:
+    with Subscriber(endpoint) as subscriber:
+        assert sender.recv() == b"\x01"
+        sender.send(encode(verdict(1)))
+        with pytest.raises(MessageError, match="expected a topic and a message, found 1 frames"):
+            subscriber.receive(10.0)
+
+
+def test_a_repeated_verdict_is_returned_once(endpoint: str, sender: zmq.Socket[bytes]) -> None:
+    with Subscriber(endpoint) as subscriber:
+        assert sender.recv() == b"\x01"
+        send(sender, verdict(1), beat(1), verdict(1), verdict(2))
+        assert [subscriber.receive(10.0) for _ in range(3)] == [verdict(1), beat(1), verdict(2)]
+
+
+def test_silence_is_raised_once(endpoint: str, sender: zmq.Socket[bytes]) -> None:
     with Subscriber(endpoint) as subscriber:
         assert sender.recv() == b"\x01"
         send(sender, msgspec.structs.replace(beat(0), interval_s=0.05))
-        assert isinstance(subscriber.receive(10.0), Received)
-        silence = subscriber.receive(10.0)
-    assert isinstance(silence, Silence)
-    assert silence.seconds >= 0.15
+        assert isinstance(subscriber.receive(10.0), Heartbeat)
+        with pytest.raises(SilenceError, match="a: no heartbeat for 0") as caught:
+            subscriber.receive(10.0)
+        assert caught.value.station == "a"
+        assert caught.value.seconds >= 0.15
+        assert subscriber.receive(0.05) is None
+
+
+def test_heartbeats_that_came_while_nobody_called_are_no_silence(endpoint: str, sender: zmq.Socket[bytes]) -> None:
+    short = msgspec.structs.replace(beat(0), interval_s=0.1)
+    with Subscriber(endpoint) as subscriber:
+        assert sender.recv() == b"\x01"
+        send(sender, short)
+        assert subscriber.receive(10.0) == short
+        send(sender, short)
+        time.sleep(0.5)
+        assert subscriber.receive(10.0) == short
+
+
+def test_outside_its_with_block_it_does_not_receive(endpoint: str) -> None:
+    with pytest.raises(UsageError, match="inside its `with` block only"):
+        Subscriber(endpoint).receive(0.0)
 
 
 def test_one_station_can_be_listened_to(endpoint: str, sender: zmq.Socket[bytes]) -> None:

@@ -23,13 +23,13 @@ from engines.errors import CalibrationError
 CHECK_IMPORTS = """
 import os, signal, sys, threading
 from pathlib import Path
-from edge.client import Received, Subscriber
+from edge.client import Subscriber
 from edge.config import load_config
 from edge.verdict import Verdict
 config = load_config(Path(sys.argv[1]))
 def stop_after_one_verdict():
     with Subscriber(config.publish.bind) as subscriber:
-        while not isinstance(getattr(subscriber.receive(1.0), "message", None), Verdict):
+        while not isinstance(subscriber.receive(1.0), Verdict):
             pass
     os.kill(os.getpid(), signal.SIGTERM)
 threading.Thread(target=stop_after_one_verdict, daemon=True).start()

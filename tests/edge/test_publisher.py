@@ -8,13 +8,14 @@ import pytest
 import zmq
 
 from edge.cameras.camera import Frame
+from edge.client import Subscriber
 from edge.config import PublishTable
 from edge.decision import Decision, undecidable
 from edge.health import Health
 from edge.inspector import Judgement
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
-from edge.verdict import Evaluation, State
+from edge.verdict import Evaluation, Heartbeat, State, decode
 from edge.worker import Worker
 from engines.bundle import Bundle
 from engines.errors import ConfigError
@@ -124,6 +125,36 @@ def test_text_that_json_cannot_carry_does_not_stop_it(station: Station, listener
     station.judgements.put(judgement(1, undecidable("bad \udcff"), "\udcff.png"))
     (verdict,) = listener.until(lambda heard: heard.verdicts).verdicts
     assert (verdict.part_id, verdict.reason) == ("?.png", "bad ?")
+
+
+def test_a_late_reader_is_told_the_last_heartbeat_and_verdict_and_an_early_one_nothing_twice(
+    calibrated_bundle: Bundle, endpoint: str, listener
+) -> None:
+    station = Station(calibrated_bundle, endpoint)
+    station.publisher._table = PublishTable(bind=endpoint, heartbeat_s=3600.0)
+    station.worker.start()
+    wait_for(station.publisher.subscribed.is_set)
+    for number in (1, 2):
+        station.judgements.put(judgement(number, Decision(Evaluation.OK, "", 0.1)))
+    early = listener.until(lambda heard: len(heard.verdicts) == 2)
+    with Subscriber(endpoint) as late:
+        heard = [late.receive(30.0), late.receive(30.0)]
+    assert isinstance(heard[0], Heartbeat)
+    assert heard[0].last_seq == 2
+    assert heard[1] == early.verdicts[1]
+    station.finish()
+    everything = listener.until(lambda heard: "Stopped" in heard.states)
+    assert [v.seq for v in everything.verdicts] == [1, 2]
+
+
+def test_what_was_sent_is_kept_for_replay(station: Station, listener) -> None:
+    station.worker.start()
+    wait_for(station.publisher.subscribed.is_set)
+    for number in (1, 2):
+        station.judgements.put(judgement(number, Decision(Evaluation.OK, "", 0.1)))
+    heard = listener.until(lambda heard: len(heard.verdicts) == 2)
+    wait_for(lambda: len(station.publisher.sent.since(1, 2, 1 << 20)[1]) == 2)
+    assert [decode(message) for message in station.publisher.sent.since(1, 2, 1 << 20)[1]] == heard.verdicts
 
 
 def test_a_port_in_use_is_named(calibrated_bundle: Bundle, endpoint: str) -> None:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import zmq
 
-from edge.client import Received
 from edge.verdict import Counters, Evaluation, Heartbeat, StageTimes, State, Verdict, encode
 from edge.watch import Printer
 
@@ -167,14 +166,14 @@ def test_a_terminal_gets_colours(capsys: pytest.CaptureFixture[str]) -> None:
     printer = Printer(as_json=False, heartbeats=False, coloured=True)
     for evaluation in Evaluation:
         message = msgspec.structs.replace(VERDICT, evaluation=evaluation)
-        printer.show(Received(message, encode(message)))
+        printer.show(message, encode(message))
     colours = [line.partition("\033[")[2][:3] for line in capsys.readouterr().out.splitlines()]
     assert colours == ["32m", "31m", "33m"]
 
 
 def test_a_file_name_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     message = msgspec.structs.replace(VERDICT, part_id="a\033[2J\nb.png", station="x\r")
-    Printer(as_json=False, heartbeats=False, coloured=False).show(Received(message, encode(message)))
+    Printer(as_json=False, heartbeats=False, coloured=False).show(message, encode(message))
     line = capsys.readouterr().out
     assert line.count("\n") == 1
     assert "a?[2J?b.png" in line
