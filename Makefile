@@ -27,7 +27,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 SYSTEM_DEPS := aravis-tools gir1.2-aravis-0.8 libgirepository1.0-dev libcairo2-dev pkg-config \
 	gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-tools gstreamer1.0-libav \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	ffmpeg mosquitto libmodbus-dev mbpoll gcc libc6-dev chromium systemd util-linux iproute2
+	ffmpeg mosquitto openssl libmodbus-dev mbpoll gcc libc6-dev chromium systemd util-linux iproute2
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 system-deps: ## install Debian's packages that the tests use (as root, or with sudo)

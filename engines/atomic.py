@@ -66,9 +66,12 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file and wait until it is on the disk. Raises OSError."""
-    with path.open("xb") as file:
+def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a new file and wait until it is on the disk. `mode`, less the umask, is its from the start.
+
+    Raises OSError.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -2,7 +2,7 @@
 
 Layout: `bundle.json` (BundleInfo), `model.onnx`, `head.safetensors`, `golden/*.png` (network inputs whose scores the
 calibrations know), `model-int8.onnx` where the network was quantised, and `MANIFEST.json` with the sha256 of every
-other file.
+other file but `SIGNATURE.json`, which signs the manifest (`signature.py`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ SCHEMA = 2
 _OLDEST_SCHEMA = 1
 
 _MANIFEST = "MANIFEST.json"
+_SIGNATURE = "SIGNATURE.json"
+_LARGEST_SIGNATURE = 4096
 _INFO = "bundle.json"
 _MODEL = "model.onnx"
 _INT8 = "model-int8.onnx"
@@ -234,6 +236,19 @@ class Bundle:
             )
         return self._read(_NETWORKS.get(precision, _MODEL))
 
+    def read_manifest(self) -> bytes:
+        """Read the manifest as it was when the bundle was opened: what a signature signs. Raises BundleError."""
+        with _bundle_errors(self.path, "read"):
+            data = (self.path / _MANIFEST).read_bytes()
+        _check_digest(self.path / _MANIFEST, self.digest, hashlib.sha256(data).hexdigest())
+        return data
+
+    def read_signature(self) -> bytes | None:
+        """Read what `SIGNATURE.json` holds, unchecked; None where the bundle is not signed."""
+        with _bundle_errors(self.path, "read"):
+            path = self.path / _SIGNATURE
+            return path.read_bytes()[:_LARGEST_SIGNATURE] if path.exists() else None
+
     def load_head(self) -> Head:
         """Read the unfolded head. Needs the `train` extra."""
         return decode_head(self._read(_HEAD), str(self.path / _HEAD))
@@ -300,6 +315,14 @@ def update_bundle(
     return Bundle.open(bundle.path)
 
 
+def attach_signature(bundle: Bundle, signature: bytes) -> Bundle:
+    """Put `SIGNATURE.json` into a bundle in one step. Raises BundleError, also where the bundle was changed."""
+    files = {name: bundle._read(name) for name in bundle.files}
+    contents = {**files, _MANIFEST: bundle.read_manifest(), _SIGNATURE: signature}
+    _replace(bundle.path, contents, replaces=bundle.digest)
+    return Bundle.open(bundle.path)
+
+
 def _encode_info(info: BundleInfo) -> bytes:
     """In the present schema: a bundle of an earlier one is brought up to it by whatever changes it."""
     return _encode(msgspec.structs.replace(info, schema=SCHEMA))
@@ -322,7 +345,10 @@ def _golden_names(info: BundleInfo) -> set[str]:
 def _write(folder: Path, files: Mapping[str, bytes], replaces: str | None = None) -> None:
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     _check_names(folder, set(digests))
-    contents = {**files, _MANIFEST: _encode(_Manifest(SCHEMA, digests))}
+    _replace(folder, {**files, _MANIFEST: _encode(_Manifest(SCHEMA, digests))}, replaces)
+
+
+def _replace(folder: Path, contents: Mapping[str, bytes], replaces: str | None) -> None:
     size = sum(map(len, contents.values())) >> 20
     with _bundle_errors(folder, f"written (it takes {size + 1} MiB)"), atomic.replacing(folder) as fresh:
         if replaces is not None and _sha256(folder / _MANIFEST) != replaces:
@@ -343,7 +369,7 @@ def check_target(folder: Path) -> None:
         if not folder.is_dir():
             raise BundleError(f"{folder} is a file; name another place for the bundle")
         top = {entry.name for entry in folder.iterdir()}
-    if top and (_MANIFEST not in top or top - {*_REQUIRED, *_OPTIONAL, _MANIFEST, "golden"}):
+    if top and (_MANIFEST not in top or top - {*_REQUIRED, *_OPTIONAL, _MANIFEST, _SIGNATURE, "golden"}):
         raise BundleError(
             f"{folder} holds files that are not a bundle's ({', '.join(sorted(top)[:5])}), and they would be lost; "
             "name another place for the bundle"
@@ -380,7 +406,7 @@ def _check_names(folder: Path, names: set[str]) -> None:
 
 
 def _check_contents(folder: Path, expected: set[str]) -> None:
-    found = set(_regular_files(folder)) - {_MANIFEST}
+    found = set(_regular_files(folder)) - {_MANIFEST, _SIGNATURE}
     missing, extra = sorted(expected - found), sorted(found - expected)
     if missing:
         raise BundleError(f"{folder / missing[0]} is missing; {_REPAIR}")

@@ -1,4 +1,4 @@
-"""`edge-inspect build`: a bundle's engine for a GPU, made before the station needs it."""
+"""`edge-inspect build`, `sign` and `verify`: a bundle's engine for a GPU, and who vouches for a bundle."""
 
 from __future__ import annotations
 
@@ -144,4 +144,69 @@ build = Command(
     example="edge-inspect build --bundle bundles/flange --engine tensorrt",
     configure=_configure_build,
     run=_build,
+)
+
+
+def _configure_sign(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, metavar="BUNDLE", help="bundle to sign, after the last calibration")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--key", type=Path, metavar="FILE", help="private key (Ed25519, PEM) to sign with")
+    choice.add_argument(
+        "--new",
+        type=Path,
+        metavar="FILE",
+        help="make a new private key there, and its public key beside it as .pub; with --bundle, sign with it",
+    )
+
+
+def _sign(options: argparse.Namespace) -> None:
+    from engines.bundle import Bundle
+    from engines.errors import UsageError
+    from engines.signature import make_keys, sign_bundle
+
+    if options.new:
+        beside, public = make_keys(options.new)
+        print(f"key:        {options.new} (keep it secret), public: {beside}, fingerprint {public.fingerprint}")
+    elif not options.bundle:
+        raise UsageError("--key needs a bundle to sign; add --bundle BUNDLE")
+    if options.bundle:
+        signer = sign_bundle(Bundle.open(options.bundle), options.key or options.new)
+        print(f"signed:     {options.bundle} by {signer.fingerprint}")
+        print("next:       name the public key in the station file: [trust] keys = [FILE]")
+
+
+def _configure_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="FILE",
+        help="public key (Ed25519, PEM) to trust; may be given several times",
+    )
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from engines.bundle import Bundle
+    from engines.signature import check_signature, load_public_keys
+
+    keys = load_public_keys(options.key)
+    bundle = Bundle.open(options.bundle)
+    signer = check_signature(bundle, keys)
+    print(f"verified:   {bundle.path}, {bundle.info.product}, signed by {signer.fingerprint}")
+
+
+sign = Command(
+    summary="sign a bundle (Ed25519), or make the keys for it",
+    example="edge-inspect sign --bundle bundles/flange --key quality.key",
+    configure=_configure_sign,
+    run=_sign,
+)
+
+verify = Command(
+    summary="check that a bundle is whole and signed by one of your keys",
+    example="edge-inspect verify --bundle bundles/flange --key quality.pub",
+    configure=_configure_verify,
+    run=_verify,
 )
