@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 
 from engines.errors import InspectError
@@ -38,6 +39,8 @@ class Worker:
     def __init__(self, name: str, job: Job) -> None:
         self.name = name
         self.failure: BaseException | None = None
+        # When the last step ended (monotonic, in seconds): a worker that does not move is stuck.
+        self.moved_at = 0.0
         self._job = job
         self._stopping = threading.Event()
         self._ready = threading.Event()
@@ -53,6 +56,7 @@ class Worker:
         if self.alive:
             raise WorkerError(f"worker {self.name!r} is running already; stop it first")
         self.failure = None
+        self.moved_at = time.monotonic()
         self._stopping.clear()
         self._ready.clear()
         # A daemon thread: one that hangs inside a driver must not keep the process from ending.
@@ -84,9 +88,10 @@ class Worker:
     def _run(self) -> None:
         try:
             self._job.setup()
+            self.moved_at = time.monotonic()
             self._ready.set()
             while not self._stopping.is_set() and self._job.step(self._stopping):
-                pass
+                self.moved_at = time.monotonic()
         except BaseException as error:
             self.failure = error
         finally:

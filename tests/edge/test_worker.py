@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -117,3 +118,24 @@ def test_a_worker_that_does_not_end_is_named() -> None:
 
 def test_a_worker_that_never_ran_can_be_stopped() -> None:
     Worker("idle", Counting()).stop(0.0)
+
+
+def test_a_worker_moves_with_every_step_and_not_while_one_lasts() -> None:
+    class Waiting(Counting):
+        def step(self, stopping: threading.Event) -> bool:
+            release.wait(10)
+            return super().step(stopping)
+
+    release = threading.Event()
+    worker = Worker("waiting", Waiting())
+    worker.start()
+    began = worker.moved_at
+    assert 0 < began <= time.monotonic()
+    time.sleep(0.05)
+    assert worker.moved_at == began
+    release.set()
+    deadline = time.monotonic() + 10
+    while worker.moved_at == began and time.monotonic() < deadline:
+        time.sleep(0.005)
+    worker.stop(10)
+    assert worker.moved_at > began

@@ -1,0 +1,1 @@
+"""The daemon and the gateway as services of systemd."""
