@@ -9,6 +9,7 @@ import pytest
 
 from edge.verdict import (
     SCHEMA,
+    CameraStatus,
     Counters,
     Evaluation,
     Heartbeat,
@@ -40,6 +41,7 @@ def documented(heading: str, column: int = 0) -> list[str]:
         ("`regions`", Region.__struct_fields__),
         ("`stage_ms`", StageTimes.__struct_fields__),
         ("Heartbeat", (*Heartbeat.__struct_fields__[len(Message.__struct_fields__) :], *(s.value for s in State))),
+        ("`cameras`", CameraStatus.__struct_fields__),
         ("`counters`", Counters.__struct_fields__),
     ],
 )
