@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from calibration.golden import check_parity
+from calibration.severity import fits
 from edge.config import EngineTable, RecipeTable
 from edge.decision import Judge
 from engines.bundle import Bundle, Calibration
@@ -72,9 +73,7 @@ class Shelf:
         if engine is None:
             engine = self._stack.enter_context(self._proved(recipe))
             self._engines[recipe.bundle.digest] = engine
-        calibration = recipe.calibration
-        judge = Judge(calibration.threshold, calibration.map_threshold, recipe.bundle.info.preprocessing)
-        return Product(recipe, engine, judge)
+        return Product(recipe, engine, judge_of(recipe))
 
     def _proved(self, recipe: Recipe) -> Engine:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""
@@ -104,6 +103,13 @@ class Shelf:
             return self._in_flight[name], f"{self._in_flight[name]} in flight, as measured before"
         self._in_flight[name], finding = best_in_flight(bundle, *name)
         return self._in_flight[name], finding
+
+
+def judge_of(recipe: Recipe) -> Judge:
+    """What decides on the recipe's parts: its calibration's thresholds, and its grades where they belong to them."""
+    info, calibration = recipe.bundle.info, recipe.calibration
+    scale = info.severity if fits(info.severity, calibration) else None
+    return Judge(calibration.threshold, calibration.map_threshold, info.preprocessing, scale)
 
 
 def open_recipes(tables: dict[str, RecipeTable], names: Iterable[str], engine: EngineTable) -> dict[str, Recipe]:

@@ -201,6 +201,7 @@ class Publisher(Job):
             captured_at=utc(frame.captured_at),
             captured_ns=frame.captured_ns,
             stage_ms=_stage_times(judgement),
+            severity=decision.severity,
         )
 
 

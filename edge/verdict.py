@@ -63,6 +63,20 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     peak_y: int
 
 
+class Severity(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad a rejected part is.
+
+    `peak` is how far the score lies above the threshold. `area` is the share, 0 to 1, of the inspected picture whose
+    map lies above the map threshold, and `integrated` the mean over the picture of how far it lies above. `grade` is
+    `minor`, `major` or `critical` where the bundle has learned grades from labelled parts, else `uncalibrated`.
+    """
+
+    peak: float
+    area: float
+    integrated: float
+    grade: str
+
+
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time went, in milliseconds; None where the part never came to that stage.
 
@@ -82,8 +96,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     """The judgement of one part, by the recipe that was in use when its frame was taken up.
 
     `margin` is `threshold - score`: negative where the part is NotOK. Score and margin are None, and `reason` says
-    why, where the part is NotDecidable. `captured_ns` is this machine's monotonic clock in nanoseconds: compare it
-    with other values of the same machine only.
+    why, where the part is NotDecidable. `severity` is that of a NotOK part, None elsewhere. `captured_ns` is this
+    machine's monotonic clock in nanoseconds: compare it with other values of the same machine only.
     """
 
     seq: int
@@ -102,6 +116,7 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     captured_at: str
     captured_ns: int
     stage_ms: StageTimes
+    severity: Severity | None = None
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
