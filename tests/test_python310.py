@@ -18,9 +18,8 @@ REPOSITORY = Path(__file__).parents[1]
 INSTALLED = ("engines", "calibration", "edge", "trainer")
 STATION = """
 station = "jetson"
-[recipes.flange]
 bundle = "{bundle}"
-[cameras.top]
+[camera]
 kind = "folder"
 path = "{inbox}"
 settle_s = 0.1

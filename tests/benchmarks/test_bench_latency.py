@@ -73,8 +73,6 @@ def verdict(captured_ns: int, **stages: float) -> Verdict:
         station="latency",
         sent_at="",
         seq=1,
-        camera="top",
-        recipe="flange",
         frame_id=1,
         part_id=None,
         trigger_id=None,

@@ -13,8 +13,6 @@ def verdict(seq: int, session: str = "s1", station: str = "a") -> Verdict:
         station=station,
         sent_at=WHEN,
         seq=seq,
-        camera="top",
-        recipe="flange",
         frame_id=seq,
         part_id=None,
         trigger_id=None,
@@ -42,5 +40,7 @@ def beat(last_seq: int, session: str = "s1", station: str = "a", state: State = 
         state_s=0.0,
         reason="",
         counters=Counters(),
-        cameras={},
+        bundle_digest="d",
+        engine="onnxruntime",
+        precision="f32",
     )
