@@ -52,7 +52,8 @@ from benchmarks.results import Row, format_table
 from edge.cameras.camera import Camera, Capabilities, Frame
 from edge.client import GapError, Subscriber
 from edge.config import EngineTable, load_config
-from edge.daemon import choose_calibration, run_station
+from edge.daemon import run_station
+from edge.product import choose_calibration
 from edge.verdict import Evaluation, Verdict
 from engines.backbones import BACKBONES
 from engines.bundle import Bundle
@@ -69,6 +70,7 @@ SOAK_SAMPLES = 20
 TAIL_LIMIT = 3.0
 
 STATION = "latency"
+CAMERA = "memory"
 STAGES = ("capture", "queue", "preprocess", "infer", "decide", "publish")
 OWN_THREADS = ("MainThread", "capture", "feeder", "collector", "publisher")
 SOCKET = "zmq"
@@ -154,7 +156,7 @@ def serve(folder: str) -> int:
     camera = MemoryCamera(list(np.load(place / _FRAMES_FILE)), lambda: _write_threads(place / _THREADS_FILE))
     threading.Thread(target=_obey, args=(camera.orders,), name="orders", daemon=True).start()
     try:
-        return run_station(load_config(place / _STATION_FILE), camera)
+        return run_station(load_config(place / _STATION_FILE), {CAMERA: camera})
     except InspectError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -170,7 +172,8 @@ def _obey(orders: queue.SimpleQueue[Order]) -> None:
 
 def _write_threads(path: Path) -> None:
     # Python names its threads for the kernel from 3.14 on only.
-    path.write_text(json.dumps({thread.name: thread.native_id for thread in threading.enumerate()}), encoding="utf-8")
+    found = {thread.name.removeprefix(f"{CAMERA}."): thread.native_id for thread in threading.enumerate()}
+    path.write_text(json.dumps(found), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -317,8 +320,8 @@ class Daemon:
 def _station_file(bundle: Path, case: Case, address: str) -> str:
     # JSON strings are TOML strings. The camera's table is never used: the daemon is given a camera.
     return (
-        f'station = "{STATION}"\nbundle = {json.dumps(str(bundle.resolve()))}\n\n'
-        f'[camera]\nkind = "folder"\npath = "."\n\n'
+        f'station = "{STATION}"\n[recipes.any]\nbundle = {json.dumps(str(bundle.resolve()))}\n\n'
+        f'[cameras.{CAMERA}]\nkind = "folder"\npath = "."\n\n'
         f'[engine]\nbackend = "{case.backend}"\nprecision = "{case.precision}"\nin_flight = {case.in_flight}\n\n'
         f'[publish]\nbind = "{address}"\nwait_for_subscriber_s = {_VERDICT_LIMIT_S}\n'
     )

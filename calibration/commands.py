@@ -1,4 +1,4 @@
-"""`edge-inspect calibrate` and `quantise`: from photographs of parts to a threshold, and to an int8 network."""
+"""`edge-inspect calibrate`, `quantise` and `grade`: from photographs to a threshold, an int8 network and severities."""
 
 from __future__ import annotations
 
@@ -136,6 +136,37 @@ def _quantise(options: argparse.Namespace) -> None:
     print(report.calibration(calibrated, selection, good))
 
 
+def _configure_grade(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundle", type=Path, required=True, metavar="BUNDLE", help="calibrated bundle, changed in place"
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="CSV table with the columns image (a photograph of a rejected part, relative to the table) and grade "
+        "(minor, major or critical)",
+    )
+
+
+def _grade(options: argparse.Namespace) -> None:
+    from calibration import report
+    from calibration.labels import read_labels
+    from calibration.procedure import grade as fit_grades
+    from calibration.severity import GRADES
+    from engines.bundle import Bundle
+    from engines.registry import open_engine
+
+    bundle = Bundle.open(options.bundle)
+    calibration = bundle.latest_calibration
+    labels = read_labels(options.labels, GRADES)
+    progress = _progress if sys.stderr.isatty() else None
+    with open_engine(bundle, calibration.backend, calibration.precision) as engine:
+        graded = fit_grades(bundle, engine, labels, progress)
+    print(report.severity(graded))
+
+
 def _progress(action: str, done: int, total: int) -> None:
     end = "\n" if done == total else ""
     print(f"\r{action} {done}/{total}", end=end, file=sys.stderr, flush=True)
@@ -153,4 +184,11 @@ quantise = Command(
     example="edge-inspect quantise --bundle bundles/flange --data photos/flange",
     configure=_configure_quantise,
     run=_quantise,
+)
+
+grade = Command(
+    summary="learn grades of severity from rejected parts that a person has graded",
+    example="edge-inspect grade --bundle bundles/flange --labels photos/flange-graded.csv",
+    configure=_configure_grade,
+    run=_grade,
 )

@@ -9,8 +9,11 @@ import msgspec
 import numpy as np
 
 from calibration.golden import choose_golden, golden_tolerance
+from calibration.labels import Labels
 from calibration.parity import measure_parity
-from calibration.scoring import Parts, PartScores, Progress, score_parts
+from calibration.parts import GoodParts
+from calibration.scoring import Parts, PartScores, Progress, inspect_part, score_parts
+from calibration.severity import fit_scale, measure_exceedance
 from calibration.threshold import Threshold, check_rate, conformal_threshold
 from engines.bundle import Bundle, Calibration, GoldenPart, Parity, update_bundle
 from engines.engine import Engine
@@ -35,6 +38,24 @@ def calibrate(
     calibration = describe(engine, scores, threshold, false_reject_rate, parity)
     golden = [parts[index] for index in choose_golden(scores.scores)]
     return store(bundle, calibration, golden)
+
+
+def grade(bundle: Bundle, engine: Engine, labels: Labels, progress: Progress | None = None) -> Bundle:
+    """Fit the bundle's severity scale to graded photographs, for its latest calibration, which is `engine`'s.
+
+    Raises DataError, CalibrationError, EngineError or BundleError, and then leaves the bundle as it was.
+    """
+    calibration = bundle.latest_calibration
+    parts = GoodParts(labels.paths, bundle.info.preprocessing)
+    measured = []
+    for index in range(len(parts)):
+        found = inspect_part(engine, parts, index, parts[index])
+        limits = calibration.threshold, calibration.map_threshold
+        measured.append(measure_exceedance(float(found.scores[0]), found.maps[0], *limits))
+        if progress:
+            progress("measuring", index + 1, len(parts))
+    scale = fit_scale(measured, labels.grades, calibration)
+    return update_bundle(bundle, msgspec.structs.replace(bundle.info, severity=scale))
 
 
 def compare_engines(

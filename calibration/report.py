@@ -46,6 +46,25 @@ def calibration(bundle: Bundle, selection: Selection, parts: GoodParts) -> str:
     return "\n".join([*lines, _line("next", _next_step(bundle, calibration))])
 
 
+def severity(bundle: Bundle) -> str:
+    """Report the severity scale that a bundle has just been given."""
+    scale = bundle.info.severity
+    if scale is None:
+        raise ValueError("the bundle has no severity scale")
+    counts = ", ".join(f"{count} {name}" for name, count in scale.labels.items())
+    return "\n".join(
+        [
+            _line("graded parts", counts),
+            _line(
+                "severity",
+                f"concordance index {scale.concordance:.2f}, Kendall's tau-b {scale.tau_b:.2f}, each part graded by a "
+                "map fitted to the others; 0.5 and 0 are chance",
+            ),
+            _line("next", "restart or reload the daemon; a new threshold makes severity uncalibrated again"),
+        ]
+    )
+
+
 def gate(evidence: Evidence, selection: Selection, backend: str, ranges: int) -> str:
     """Say what int8 is made from and what it is held to."""
     if evidence.pasted:

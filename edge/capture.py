@@ -7,7 +7,7 @@ import random
 import threading
 
 from edge.cameras.camera import Camera, Frame
-from edge.health import Health
+from edge.health import CameraHealth
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.worker import Job
 from engines.errors import CameraError
@@ -18,10 +18,10 @@ _FAULT = "camera"
 
 
 class Capture(Job):
-    """Camera to queue. An absent camera is a fault of the station, never the end of the daemon."""
+    """Camera to queue. An absent camera is a fault of its lane, never the end of the daemon."""
 
     def __init__(
-        self, camera: Camera, frames: BoundedQueue[Frame], health: Health, retry_s: float, retry_max_s: float
+        self, camera: Camera, frames: BoundedQueue[Frame], health: CameraHealth, retry_s: float, retry_max_s: float
     ) -> None:
         self._camera = camera
         self._frames = frames

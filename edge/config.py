@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from edge.cameras.tables import CameraTable
+from edge.table import Address, Count, Name, Seconds, Table
 from engines.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -20,71 +22,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
-Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
-Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
 
+class RecipeTable(Table, frozen=True, kw_only=True):
+    """A product that the station knows: what judges its parts."""
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table of the station file."""
-
-
-class Retry(Table, frozen=True, kw_only=True, tag_field="kind"):
-    """What every camera has: how long to wait before it is opened again."""
-
-    retry_s: Annotated[Seconds, msgspec.Meta(description="First pause before an absent camera is tried again.")] = 0.5
-    retry_max_s: Annotated[
-        Seconds, msgspec.Meta(description="Longest such pause; it doubles from `retry_s` up to here.")
-    ] = 10.0
-
-
-class FolderCamera(Retry, frozen=True, kw_only=True, tag="folder"):
-    """A watched folder: every image file is a part, taken once when its writer has closed it or moved it in.
-
-    Left alone are hidden files and other suffixes, so a writer may use such a name until a file is complete. Files
-    already there are taken first, by name, at every start of the daemon.
-    """
-
-    path: Annotated[Path, msgspec.Meta(description="Folder that another program writes image files into.")]
-    watch: Annotated[
-        Literal["auto", "inotify", "poll"],
-        msgspec.Meta(
-            description="How new files are noticed. `auto` polls on network file systems, where the kernel does not "
-            "report what other machines write."
-        ),
-    ] = "auto"
-    settle_s: Annotated[
-        Seconds,
-        msgspec.Meta(
-            description="A file counts as complete after it has not changed for so long: when polling, and for files "
-            "that were just being written at the start."
-        ),
-    ] = 1.0
-
-
-class VideoCamera(Retry, frozen=True, kw_only=True, tag="video"):
-    """A video file: every frame is a part. The daemon ends with exit code 0 after the last one."""
-
-    path: Annotated[Path, msgspec.Meta(description="Video file.")]
-    pace: Annotated[
-        Literal["fast", "realtime"],
-        msgspec.Meta(
-            description="`fast` inspects every frame as quickly as the engine can; `realtime` plays at the file's own "
-            "rate like a live camera, where the newest frame wins and the others are counted as dropped."
-        ),
-    ] = "fast"
-
-
-class OpenCVCamera(Retry, frozen=True, kw_only=True, tag="opencv"):
-    """A free-running camera through OpenCV (Video4Linux). The newest frame wins, the others count as dropped."""
-
-    device: Annotated[int | str, msgspec.Meta(description="Index of the camera, or its path such as `/dev/video0`.")]
-    width: Annotated[Count | None, msgspec.Meta(description="Width asked of the camera, in pixels.")] = None
-    height: Annotated[Count | None, msgspec.Meta(description="Height asked of the camera, in pixels.")] = None
-    fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second asked of the camera.")] = None
-
-
-CameraTable = FolderCamera | VideoCamera | OpenCVCamera
+    bundle: Annotated[Path, msgspec.Meta(description="Bundle that `edge-inspect train` wrote.")]
+    job: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=65_535)] | None,
+        msgspec.Meta(description="Number by which a PLC names the recipe; no two recipes have the same."),
+    ] = None
 
 
 class EngineTable(Table, frozen=True, kw_only=True):
@@ -111,11 +57,8 @@ class PublishTable(Table, frozen=True, kw_only=True):
     """Where verdicts go (ZeroMQ)."""
 
     bind: Annotated[
-        str,
-        msgspec.Meta(
-            pattern=r"^(tcp|ipc)://.+$",
-            description="Address that subscribers connect to, `tcp://INTERFACE:PORT` or `ipc://PATH`.",
-        ),
+        Address,
+        msgspec.Meta(description="Address that subscribers connect to, `tcp://INTERFACE:PORT` or `ipc://PATH`."),
     ] = "tcp://127.0.0.1:5555"
     heartbeat_s: Annotated[
         Seconds, msgspec.Meta(description="Interval of heartbeats. A subscriber calls three missing ones silence.")
@@ -137,7 +80,7 @@ class PublishTable(Table, frozen=True, kw_only=True):
 
 
 class PipelineTable(Table, frozen=True, kw_only=True):
-    """How much may wait between the workers, and how often a failed worker is started again."""
+    """How much may wait between the workers of one camera, and how often a failed one is started again."""
 
     frames: Annotated[
         Count,
@@ -159,7 +102,7 @@ class PipelineTable(Table, frozen=True, kw_only=True):
 
 
 class StationConfig(Table, frozen=True, kw_only=True):
-    """One station: a camera, a bundle, and where its verdicts go."""
+    """One station: its cameras, the recipes that judge what they see, and where the verdicts go."""
 
     station: Annotated[
         str,
@@ -168,11 +111,15 @@ class StationConfig(Table, frozen=True, kw_only=True):
             description="Name of the station in every message and topic: letters, digits, dot, dash, underscore.",
         ),
     ]
-    bundle: Annotated[Path, msgspec.Meta(description="Bundle that `edge-inspect train` wrote.")]
-    camera: CameraTable
+    recipes: Annotated[dict[Name, RecipeTable], msgspec.Meta(min_length=1)]
+    cameras: Annotated[dict[Name, CameraTable], msgspec.Meta(min_length=1)]
     engine: EngineTable = EngineTable()
     publish: PublishTable = PublishTable()
     pipeline: PipelineTable = PipelineTable()
+
+    def recipe_of(self, camera: str) -> str:
+        """Name of the recipe that a camera begins with."""
+        return self.cameras[camera].recipe or next(iter(self.recipes))
 
 
 def load_config(path: Path) -> StationConfig:
@@ -203,10 +150,35 @@ def parse_config(data: Mapping[str, Any], folder: Path, name: str) -> StationCon
             raise ValueError(f"Expected `str`, got `{type(value).__name__}`")
         return folder / Path(value).expanduser()
 
+    # First one by one: of a wrong value in a table with a free name msgspec would not tell which table it is in.
+    for field, table in _named_tables().items():
+        for each, value in _items(data.get(field)):
+            _convert(value, table, to_path, f"{name}: ", f"{field}.{each}")
+    config: StationConfig = _convert(data, StationConfig, to_path, f"{name}: ", "")
+    problem = next(_contradictions(config), None)
+    if problem is not None:
+        raise ConfigError(f"{name}: {problem}")
+    return config
+
+
+def _convert(value: object, kind: Any, to_path: Callable[[type, object], Path], name: str, where: str) -> Any:
     try:
-        return msgspec.convert(data, StationConfig, dec_hook=to_path)
+        return msgspec.convert(value, kind, dec_hook=to_path)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_readable(error)}") from None
+        raise ConfigError(f"{name}{_readable(error, where)}") from None
+
+
+def _contradictions(config: StationConfig) -> Iterator[str]:
+    known = ", ".join(config.recipes)
+    for name, camera in config.cameras.items():
+        if camera.recipe is None and len(config.recipes) > 1:
+            yield f"`cameras.{name}`: the table lacks the key `recipe`; choose from {known}"
+        if camera.recipe is not None and camera.recipe not in config.recipes:
+            yield f"`cameras.{name}.recipe`: there is no recipe {camera.recipe!r}; choose from {known}"
+    jobs: dict[int, str] = {}
+    for name, recipe in config.recipes.items():
+        if recipe.job is not None and jobs.setdefault(recipe.job, name) != name:
+            yield f"`recipes.{name}.job`: {recipe.job} is the job of {jobs[recipe.job]!r} already; choose another"
 
 
 def known_keys(table: type[msgspec.Struct]) -> list[str]:
@@ -225,6 +197,24 @@ def tables_of(annotation: object) -> tuple[type[msgspec.Struct], ...]:
     )
 
 
+def is_named(annotation: object) -> bool:
+    """Whether a key holds tables under names that the user gives, as `[cameras.NAME]` does."""
+    return get_origin(_bare(annotation)) is dict
+
+
+def _bare(annotation: Any) -> Any:
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+
+
+def _named_tables() -> dict[str, Any]:
+    hints = get_type_hints(StationConfig)
+    return {field: get_args(hint)[1] for field, hint in hints.items() if is_named(hint)}
+
+
+def _items(value: object) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, Mapping) else []
+
+
 def _unknown_keys(data: Mapping[str, Any], table: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     # msgspec names an unknown key too, but not what it should have been.
     known = known_keys(table)
@@ -233,11 +223,12 @@ def _unknown_keys(data: Mapping[str, Any], table: type[msgspec.Struct], prefix: 
             yield f"unknown key `{prefix}{key}`; {_suggestion(key, known)}"
     hints = get_type_hints(table)
     for key, value in data.items():
-        choices = tables_of(hints.get(key))
-        if choices and isinstance(value, Mapping):
-            chosen = _chosen(choices, value)
+        hint = hints.get(key)
+        inner = [(f"{key}.{name}", each) for name, each in _items(value)] if is_named(hint) else [(key, value)]
+        for place, each in inner:
+            chosen = _chosen(tables_of(hint), each) if isinstance(each, Mapping) else None
             if chosen is not None:
-                yield from _unknown_keys(value, chosen, f"{prefix}{key}.")
+                yield from _unknown_keys(each, chosen, f"{prefix}{place}.")
 
 
 def _chosen(choices: tuple[type[msgspec.Struct], ...], data: Mapping[str, Any]) -> type[msgspec.Struct] | None:
@@ -251,10 +242,10 @@ def _suggestion(key: str, known: list[str]) -> str:
     return f"did you mean `{nearest[0]}`?" if nearest else f"known here: {', '.join(known)}"
 
 
-def _readable(error: msgspec.ValidationError) -> str:
+def _readable(error: msgspec.ValidationError, within: str) -> str:
     # "Expected `int`, got `str` - at `$.pipeline.frames`" -> "`pipeline.frames`: expected `int`, got `str`"
     message, _, place = str(error).partition(" - at ")
-    where = place.strip("`").removeprefix("$").removeprefix(".")
+    where = ".".join(part for part in (within, place.strip("`").removeprefix("$").removeprefix(".")) if part)
     message = message[:1].lower() + message[1:]
     message = message.replace("object missing required field", "the table lacks the key").replace("object", "table")
     choices = _choices(where)
@@ -265,6 +256,8 @@ def _choices(where: str) -> list[str]:
     # The values that the key at a dotted path admits, where they are a closed set.
     tables: tuple[type[msgspec.Struct], ...] = (StationConfig,)
     *parents, key = where.split(".")
+    if parents and parents[0] in _named_tables():
+        del parents[1:2]
     for parent in parents:
         tables = tuple(inner for table in tables for inner in tables_of(get_type_hints(table).get(parent)))
     if key == "kind":

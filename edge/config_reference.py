@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from edge.config import StationConfig, tables_of
+from edge.config import StationConfig, is_named, tables_of
 
 _INTRODUCTION = """# The station file
 
@@ -18,7 +18,8 @@ One TOML file describes one station; `edge-inspect run --config FILE` reads it. 
 nearest known one named. Relative paths are taken from the file's own folder. `docs/station.example.toml` is an
 example with every default.
 
-This page is generated from `edge/config.py` (`python -m edge.config_reference > docs/configuration.md`); a test holds
+NAME is yours: letters, digits, dash and underscore; it stands in every verdict. This page is generated from
+`edge/config.py` (`python -m edge.config_reference > docs/configuration.md`); a test holds
 the two together.
 """
 
@@ -27,7 +28,8 @@ def reference() -> str:
     """The whole page, in Markdown."""
     sections = [_section("Top level", "", StationConfig)]
     for field in msgspec.structs.fields(StationConfig):
-        sections += [_section(_title(field.name, table), field.name, table) for table in tables_of(field.type)]
+        name = f"{field.name}.NAME" if is_named(field.type) else field.name
+        sections += [_section(_title(name, table), name, table) for table in tables_of(field.type)]
     return "\n".join([_INTRODUCTION, *sections])
 
 

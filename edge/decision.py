@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.verdict import Evaluation, Region
+from calibration.severity import grade, measure_exceedance
+from edge.verdict import Evaluation, Region, Severity
+from engines.bundle import SeverityScale
 from engines.preprocess import Preprocessing
 
 # A torn or foreign part can light up hundreds of specks; a message stays small, and the largest peaks say enough.
@@ -24,6 +26,7 @@ class Decision:
     reason: str = ""
     score: float | None = None
     regions: tuple[Region, ...] = ()
+    severity: Severity | None = None
 
 
 def undecidable(reason: str) -> Decision:
@@ -33,11 +36,15 @@ def undecidable(reason: str) -> Decision:
 
 @dataclass(frozen=True)
 class Judge:
-    """Compares a score with its threshold, and finds the regions of the map above theirs."""
+    """Compares a score with its threshold, and finds the regions of the map above theirs.
+
+    `scale` grades what is rejected; without one its severity is uncalibrated.
+    """
 
     threshold: float
     map_threshold: float
     preprocessing: Preprocessing
+    scale: SeverityScale | None = None
 
     def decide(self, score: float, anomaly_map: NDArray[np.float32], frame_shape: tuple[int, ...]) -> Decision:
         """Judge one part by its raw score and its blurred map `(S, S)`; `frame_shape` is the camera frame's.
@@ -52,8 +59,12 @@ class Judge:
         regions = find_regions(anomaly_map, self.map_threshold, self.preprocessing, frame_shape)
         if score > self.threshold:
             reason = f"score {score:.4g} is above the threshold {self.threshold:.4g}"
-            return Decision(Evaluation.NOT_OK, reason, score, regions)
+            return Decision(Evaluation.NOT_OK, reason, score, regions, self._severity(score, anomaly_map))
         return Decision(Evaluation.OK, "", score, regions)
+
+    def _severity(self, score: float, anomaly_map: NDArray[np.float32]) -> Severity:
+        found = measure_exceedance(score, anomaly_map, self.threshold, self.map_threshold)
+        return Severity(peak=found.peak, area=found.area, integrated=found.integrated, grade=grade(found, self.scale))
 
 
 def find_regions(

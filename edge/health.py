@@ -1,10 +1,11 @@
-"""What the station can do now and what has happened so far: written by every worker, published in the heartbeat."""
+"""What the station and each of its cameras can do now and what has happened so far, as the heartbeat tells it."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge.verdict import Counters, Evaluation, State
@@ -19,16 +20,18 @@ class Condition:
     since: float
 
 
-class Health:
-    """State and counters of one station. Safe to use from every thread.
+class CameraHealth:
+    """State and counters of one camera and what judges its frames. Safe to use from every thread.
 
-    A fault holds the state at Degraded for as long as it is there, whatever part of the daemon it is in.
+    A fault holds the state at Degraded for as long as it is there. Disarmed is for good.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, name: str, lock: threading.RLock, changed: Callable[[], None]) -> None:
+        self.name = name
+        self._lock = lock
+        self._changed = changed
         self._phase = State.STARTING
-        self._phase_reason = ""
+        self._disarmed = ""
         self._faults: dict[str, str] = {}
         self._condition = Condition(State.STARTING, "", time.monotonic())
         self._tally: Counter[str] = Counter()
@@ -36,28 +39,34 @@ class Health:
         self._dropped: Counter[str] = Counter()
         self._restarts: Counter[str] = Counter()
 
-    def enter(self, phase: State, reason: str = "") -> None:
-        """Go to the next phase of the daemon's life."""
-        with self._lock:
-            self._phase, self._phase_reason = phase, reason
-            self._refresh()
+    @property
+    def condition(self) -> Condition:
+        """The present state."""
+        return self._condition
 
     def fault(self, source: str, reason: str) -> None:
-        """Report that a part of the daemon cannot work now, e.g. an absent camera."""
+        """Report that a part of this camera's lane cannot work now, e.g. the camera because it is absent."""
         with self._lock:
             self._faults[source] = reason
             self._refresh()
 
     def clear(self, source: str) -> None:
-        """Take back the fault of one part of the daemon."""
+        """Take back the fault of one part of the lane."""
         with self._lock:
             if self._faults.pop(source, None) is not None:
                 self._refresh()
 
-    @property
-    def condition(self) -> Condition:
-        """The present state. A new object at each change, so that a reader can tell."""
-        return self._condition
+    def disarm(self, reason: str) -> None:
+        """No frame of this camera is judged any more, until the daemon is started again."""
+        with self._lock:
+            self._disarmed = reason
+            self._refresh()
+
+    def enter(self, phase: State) -> None:
+        """Go to the next phase of the daemon's life."""
+        with self._lock:
+            self._phase = phase
+            self._refresh()
 
     def count_frame(self) -> None:
         """Count one frame taken from the camera."""
@@ -75,7 +84,7 @@ class Health:
             self._dropped[cause] += number
 
     def count_reconnect(self) -> None:
-        """Count one camera that came back."""
+        """Count one return of the camera."""
         with self._lock:
             self._tally["reconnects"] += 1
 
@@ -99,10 +108,78 @@ class Health:
             )
 
     def _refresh(self) -> None:
-        state, reason = self._phase, self._phase_reason
-        if self._faults and state in (State.STARTING, State.RUNNING):
+        state, reason = self._phase, ""
+        if self._disarmed and state in (State.STARTING, State.RUNNING):
+            state, reason = State.DISARMED, self._disarmed
+        elif self._faults and state in (State.STARTING, State.RUNNING):
             reason = "; ".join(self._faults.values())
             state = State.DEGRADED if state is State.RUNNING else state
         if (state, reason) != (self._condition.state, self._condition.reason):
             since = self._condition.since if state is self._condition.state else time.monotonic()
             self._condition = Condition(state, reason, since)
+            self._changed()
+
+
+class Health:
+    """State and counters of one station. Safe to use from every thread.
+
+    The station is Running where all its cameras are, Disarmed where none is judged any more, and else Degraded.
+    """
+
+    def __init__(self, cameras: Iterable[str]) -> None:
+        self._lock = threading.RLock()
+        self._phase = State.STARTING
+        self._phase_reason = ""
+        self._condition = Condition(State.STARTING, "", time.monotonic())
+        self._restarts: Counter[str] = Counter()
+        self.cameras: Mapping[str, CameraHealth] = {
+            name: CameraHealth(name, self._lock, self._renew) for name in cameras
+        }
+
+    def enter(self, phase: State, reason: str = "") -> None:
+        """Go to the next phase of the daemon's life, with every camera."""
+        with self._lock:
+            self._phase, self._phase_reason = phase, reason
+            for camera in self.cameras.values():
+                camera.enter(phase)
+            if self._state() != (self._condition.state, self._condition.reason):
+                self._renew()
+
+    @property
+    def condition(self) -> Condition:
+        """The present state. A new object at each change, also of a camera, so that a reader can tell."""
+        return self._condition
+
+    def count_restart(self, worker: str) -> None:
+        """Count one worker of the whole station that failed and was started again."""
+        with self._lock:
+            self._restarts[worker] += 1
+
+    @property
+    def counters(self) -> Counters:
+        """The sums over all cameras."""
+        with self._lock:
+            each = [camera.counters for camera in self.cameras.values()]
+            restarts = self._restarts.copy()
+            dropped: Counter[str] = Counter()
+            for counters in each:
+                restarts.update(counters.restarts)
+                dropped.update(counters.dropped)
+        numbers = ("frames", "ok", "not_ok", "not_decidable", "reconnects")
+        sums = {name: sum(getattr(counters, name) for counters in each) for name in numbers}
+        return Counters(**sums, dropped=dict(dropped), restarts=dict(restarts))
+
+    def _renew(self) -> None:
+        state, reason = self._state()
+        since = self._condition.since if state is self._condition.state else time.monotonic()
+        self._condition = Condition(state, reason, since)
+
+    def _state(self) -> tuple[State, str]:
+        state, reason = self._phase, self._phase_reason
+        unwell = [camera for camera in self.cameras.values() if camera.condition.reason]
+        if unwell and state in (State.STARTING, State.RUNNING):
+            reason = "; ".join(f"camera {camera.name}: {camera.condition.reason}" for camera in unwell)
+            state = State.DEGRADED if state is State.RUNNING else state
+            if all(camera.condition.state is State.DISARMED for camera in self.cameras.values()):
+                state = State.DISARMED
+        return state, reason

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras.camera import Frame
-from edge.decision import Decision, Judge, undecidable
+from edge.decision import Decision, undecidable
+from edge.product import Product, Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.worker import Job
 from engines.engine import Engine, Pending
@@ -61,6 +62,7 @@ class Fed:
     """A frame on its way through the engine: `pending` there, or decided already where it never came so far."""
 
     frame: Frame
+    product: Product
     watch: Stopwatch
     pending: Pending | None
     decision: Decision | None
@@ -68,11 +70,13 @@ class Fed:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A decision on a frame, on its way to the publisher.
+    """A decision on a frame of a camera by a recipe, on its way to the publisher.
 
     `stages` holds milliseconds by stage, as far as the frame came; `decided_ns` is the monotonic clock.
     """
 
+    camera: str
+    recipe: Recipe
     frame: Frame
     decision: Decision
     stages: dict[str, float]
@@ -85,11 +89,8 @@ class Feeder(Job):
     So of a free-running camera the newest frame at that moment is inspected. What fails is that frame's NotDecidable.
     """
 
-    def __init__(
-        self, engine: Engine, preprocessing: Preprocessing, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed]
-    ) -> None:
-        self._engine = engine
-        self._preprocessing = preprocessing
+    def __init__(self, product: Product, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed]) -> None:
+        self._product = product
         self._frames = frames
         self._fed = fed
 
@@ -113,14 +114,14 @@ class Feeder(Job):
 
     def feed(self, frame: Frame) -> Fed:
         """Hand one frame to the engine, whatever happens."""
-        watch = Stopwatch(frame)
+        watch, product = Stopwatch(frame), self._product
         if frame.image is None:
-            return Fed(frame, watch, None, undecidable(frame.fault))
-        image = frame.image
+            return Fed(frame, product, watch, None, undecidable(frame.fault))
         try:
-            return Fed(frame, watch, submit(self._engine, self._preprocessing, image, watch), None)
+            pending = submit(product.engine, product.judge.preprocessing, frame.image, watch)
         except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
-            return Fed(frame, watch, None, failed(frame, watch, error))
+            return Fed(frame, product, watch, None, failed(frame, watch, error))
+        return Fed(frame, product, watch, pending, None)
 
 
 def submit(engine: Engine, preprocessing: Preprocessing, image: NDArray[np.uint8], watch: Stopwatch) -> Pending:
@@ -136,8 +137,8 @@ def submit(engine: Engine, preprocessing: Preprocessing, image: NDArray[np.uint8
 class Collector(Job):
     """Waits for results in the order in which frames were fed, and decides. It ends after the last one."""
 
-    def __init__(self, judge: Judge, fed: BoundedQueue[Fed], judgements: BoundedQueue[Judgement]) -> None:
-        self._judge = judge
+    def __init__(self, camera: str, fed: BoundedQueue[Fed], judgements: BoundedQueue[Judgement]) -> None:
+        self._camera = camera
         self._fed = fed
         self._judgements = judgements
 
@@ -163,7 +164,8 @@ class Collector(Job):
             decision = fed.decision or self._decide(fed)
         except BaseException as error:  # as above
             decision = failed(fed.frame, fed.watch, error)
-        return Judgement(fed.frame, decision, fed.watch.stages, time.monotonic_ns())
+        recipe, stages = fed.product.recipe, fed.watch.stages
+        return Judgement(self._camera, recipe, fed.frame, decision, stages, time.monotonic_ns())
 
     def _decide(self, fed: Fed) -> Decision:
         if fed.pending is None or fed.frame.image is None:
@@ -171,7 +173,7 @@ class Collector(Job):
         inspection = fed.pending.result()
         fed.watch.end()
         score, anomaly_map, shape = float(inspection.scores[0]), inspection.maps[0], fed.frame.image.shape
-        return fed.watch.measure("decide", lambda: self._judge.decide(score, anomaly_map, shape))
+        return fed.watch.measure("decide", lambda: fed.product.judge.decide(score, anomaly_map, shape))
 
 
 def failed(frame: Frame, watch: Stopwatch, error: BaseException) -> Decision:

@@ -6,6 +6,7 @@ import errno
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 import zmq
@@ -13,9 +14,11 @@ import zmq
 from edge.config import PublishTable
 from edge.health import Condition, Health
 from edge.inspector import Judgement
+from edge.product import Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.replay import ReplayRing
 from edge.verdict import (
+    CameraStatus,
     Heartbeat,
     StageTimes,
     State,
@@ -25,7 +28,6 @@ from edge.verdict import (
     verdict_topic,
 )
 from edge.worker import Job
-from engines.bundle import Calibration
 from engines.errors import ConfigError
 
 # How soon a change of state is told, and a new subscriber noticed, while no verdict comes.
@@ -46,8 +48,7 @@ class Publisher(Job):
         self,
         station: str,
         table: PublishTable,
-        bundle_digest: str,
-        calibration: Calibration,
+        recipes: Mapping[str, Recipe],
         judgements: BoundedQueue[Judgement],
         health: Health,
     ) -> None:
@@ -57,8 +58,7 @@ class Publisher(Job):
         self.sent = ReplayRing(table.replay)
         self._station = station
         self._table = table
-        self._bundle_digest = bundle_digest
-        self._calibration = calibration
+        self._recipes = recipes
         self._judgements = judgements
         self._health = health
         self._seq = 0
@@ -143,7 +143,7 @@ class Publisher(Job):
         self._seq += 1
         self._last_verdict = message
         self.sent.append(self._seq, message)
-        self._health.count_verdict(judgement.decision.evaluation)
+        self._health.cameras[judgement.camera].count_verdict(judgement.decision.evaluation)
 
     def _send(self, topic: str, message: bytes) -> None:
         if self._socket is None:
@@ -161,19 +161,33 @@ class Publisher(Job):
             state_s=time.monotonic() - condition.since,
             reason=_printable(condition.reason),
             counters=self._health.counters,
-            bundle_digest=self._bundle_digest,
-            engine=self._calibration.backend,
-            precision=self._calibration.precision,
+            cameras={name: self._camera_status(name) for name in self._recipes},
+        )
+
+    def _camera_status(self, name: str) -> CameraStatus:
+        health, recipe = self._health.cameras[name], self._recipes[name]
+        condition = health.condition
+        return CameraStatus(
+            state=condition.state,
+            state_s=time.monotonic() - condition.since,
+            reason=_printable(condition.reason),
+            counters=health.counters,
+            recipe=recipe.name,
+            bundle_digest=recipe.bundle.digest,
+            engine=recipe.calibration.backend,
+            precision=recipe.calibration.precision,
         )
 
     def _verdict(self, judgement: Judgement) -> Verdict:
         frame, decision = judgement.frame, judgement.decision
-        threshold = self._calibration.threshold
+        threshold = judgement.recipe.calibration.threshold
         return Verdict(
             session_id=self.session_id,
             station=self._station,
             sent_at=utc(time.time()),
             seq=self._seq + 1,
+            camera=judgement.camera,
+            recipe=judgement.recipe.name,
             frame_id=frame.frame_id,
             part_id=None if frame.part_id is None else _printable(frame.part_id),
             trigger_id=frame.trigger_id,
@@ -183,10 +197,11 @@ class Publisher(Job):
             threshold=threshold,
             margin=None if decision.score is None else threshold - decision.score,
             regions=decision.regions,
-            bundle_digest=self._bundle_digest,
+            bundle_digest=judgement.recipe.bundle.digest,
             captured_at=utc(frame.captured_at),
             captured_ns=frame.captured_ns,
             stage_ms=_stage_times(judgement),
+            severity=decision.severity,
         )
 
 

@@ -1,4 +1,4 @@
-"""Starts failed workers again, within a budget; beyond it the station must be disarmed."""
+"""Starts failed workers again, within a budget; beyond it what they work for must be disarmed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from edge.health import Health
+from edge.health import CameraHealth, Health
 from edge.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ class Supervisor:
     def __init__(
         self,
         workers: Sequence[Worker],
-        health: Health,
+        health: CameraHealth | Health,
         budget: int,
         window_s: float,
         clock: Callable[[], float] = time.monotonic,

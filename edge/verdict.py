@@ -63,6 +63,20 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
     peak_y: int
 
 
+class Severity(msgspec.Struct, frozen=True, kw_only=True):
+    """How bad a rejected part is.
+
+    `peak` is how far the score lies above the threshold. `area` is the share, 0 to 1, of the inspected picture whose
+    map lies above the map threshold, and `integrated` the mean over the picture of how far it lies above. `grade` is
+    `minor`, `major` or `critical` where the bundle has learned grades from labelled parts, else `uncalibrated`.
+    """
+
+    peak: float
+    area: float
+    integrated: float
+    grade: str
+
+
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Where the time went, in milliseconds; None where the part never came to that stage.
 
@@ -79,14 +93,16 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
-    """The judgement of one part.
+    """The judgement of one part, by the recipe that was in use when its frame was taken up.
 
     `margin` is `threshold - score`: negative where the part is NotOK. Score and margin are None, and `reason` says
-    why, where the part is NotDecidable. `captured_ns` is this machine's monotonic clock in nanoseconds: compare it
-    with other values of the same machine only.
+    why, where the part is NotDecidable. `severity` is that of a NotOK part, None elsewhere. `captured_ns` is this
+    machine's monotonic clock in nanoseconds: compare it with other values of the same machine only.
     """
 
     seq: int
+    camera: str
+    recipe: str
     frame_id: int
     part_id: str | None
     trigger_id: int | None
@@ -100,6 +116,7 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     captured_at: str
     captured_ns: int
     stage_ms: StageTimes
+    severity: Severity | None = None
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,11 +135,28 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     restarts: dict[str, int] = {}
 
 
+class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One camera of the station and what judges its parts. Fields are those of the heartbeat, for this camera alone.
+
+    `engine` and `precision` are those of the calibration that `recipe` is held to.
+    """
+
+    state: State
+    state_s: float
+    reason: str
+    counters: Counters
+    recipe: str
+    bundle_digest: str
+    engine: str
+    precision: str
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """Sign of life, sent every `interval_s` and at each change of state.
 
     `last_seq` is the number of the last verdict sent (0: none yet), so that a reader notices a lost tail.
-    `state_s` is how long the state has lasted, in seconds; `reason` says why it is not Running.
+    `state_s` is how long the state has lasted, in seconds; `reason` says why it is not Running. `counters` are the
+    sums over all cameras.
     """
 
     interval_s: float
@@ -131,9 +165,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     state_s: float
     reason: str
     counters: Counters
-    bundle_digest: str
-    engine: str
-    precision: str
+    cameras: dict[str, CameraStatus]
 
 
 _ENCODER = msgspec.json.Encoder()

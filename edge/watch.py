@@ -52,7 +52,8 @@ class Printer:
     def _verdict_line(self, verdict: Verdict) -> str:
         word = f"{verdict.evaluation.value:<12}"
         score = "       -" if verdict.score is None else f"{verdict.score:8.3f}"
-        part = verdict.part_id if verdict.part_id is not None else f"frame {verdict.frame_id}"
+        name = verdict.part_id if verdict.part_id is not None else f"frame {verdict.frame_id}"
+        part = f"{verdict.camera}/{name}"
         reason = f"  ({verdict.reason})" if verdict.evaluation is Evaluation.NOT_DECIDABLE else ""
         before = _clean(f"{_clock(verdict.sent_at)}  {verdict.station}  {verdict.seq:>6}  ")
         after = f"  score {score}  limit {verdict.threshold:8.3f}  {verdict.stage_ms.total:7.1f} ms  {part}{reason}"
@@ -98,7 +99,7 @@ def _heartbeat_line(beat: Heartbeat) -> str:
     return (
         f"{_clock(beat.sent_at)}  {beat.station}  {beat.state.value}{reason}: {beat.last_seq} verdicts, "
         f"{counters.not_ok} NotOK, {counters.not_decidable} NotDecidable, {dropped} dropped; "
-        f"{beat.engine} {beat.precision}"
+        + ", ".join(f"{name} {each.recipe} on {each.engine} {each.precision}" for name, each in beat.cameras.items())
     )
 
 

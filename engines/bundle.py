@@ -153,11 +153,34 @@ class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: str
 
 
+class SeverityScale(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A monotone map from three measures of a rejected part to a grade, fitted to parts that a person graded.
+
+    It belongs to the calibration with the same engine and thresholds. Measures (peak, area, integrated exceedance) are
+    divided by `units`; log(1 + x), weighted by `weights`, above the n-th of `cuts` has a grade after the n-th of
+    `grades`. `labels` counts graded parts; `concordance` (0 to 1) and `tau_b` (-1 to 1) are the concordance index and
+    Kendall's tau-b with each part judged by a map fitted to the others.
+    """
+
+    backend: str
+    precision: str
+    threshold: float
+    map_threshold: float
+    units: tuple[float, float, float]
+    weights: tuple[float, float, float]
+    grades: tuple[str, ...]
+    cuts: tuple[float, ...]
+    labels: dict[str, int]
+    concordance: float
+    tau_b: float
+    created: str
+
+
 class BundleInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `bundle.json` says.
 
     `calibrations` are in the order they were made, at most one an engine and precision. `quantisation` is None where
-    the bundle has no int8 network.
+    the bundle has no int8 network, `severity` where nobody has graded parts.
     """
 
     schema: int
@@ -167,6 +190,7 @@ class BundleInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: Provenance
     calibrations: tuple[Calibration, ...] = ()
     quantisation: Quantisation | None = None
+    severity: SeverityScale | None = None
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -18,8 +18,9 @@ REPOSITORY = Path(__file__).parents[1]
 INSTALLED = ("engines", "calibration", "edge", "trainer")
 STATION = """
 station = "jetson"
+[recipes.flange]
 bundle = "{bundle}"
-[camera]
+[cameras.top]
 kind = "folder"
 path = "{inbox}"
 settle_s = 0.1

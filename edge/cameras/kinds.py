@@ -1,13 +1,13 @@
-"""Which camera a `[camera]` table asks for."""
+"""Which camera a `[cameras.NAME]` table asks for."""
 
 from __future__ import annotations
 
 from edge.cameras.camera import Camera
-from edge.config import CameraTable, FolderCamera, VideoCamera
+from edge.cameras.tables import CameraTable, FolderCamera, VideoCamera
 
 
 def make_camera(table: CameraTable) -> Camera:
-    """Build the camera of one `[camera]` table, without opening it. Only its own module is imported."""
+    """Build the camera of one `[cameras.NAME]` table, without opening it. Only its own module is imported."""
     if isinstance(table, FolderCamera):
         from edge.cameras.folder import Folder
 

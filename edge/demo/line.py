@@ -58,8 +58,8 @@ def station_file(bundle: Path, folder: Path, address: str) -> str:
     # JSON strings are TOML strings: paths may hold quotes and backslashes.
     return (
         f'station = "{STATION}"\n'
-        f"bundle = {json.dumps(str(bundle))}\n\n"
-        f'[camera]\nkind = "folder"\npath = {json.dumps(str(folder))}\n\n'
+        f"[recipes.part]\nbundle = {json.dumps(str(bundle))}\n\n"
+        f'[cameras.line]\nkind = "folder"\npath = {json.dumps(str(folder))}\n\n'
         f"[publish]\nbind = {json.dumps(address)}\nwait_for_subscriber_s = 20.0\n"
     )
 

@@ -73,6 +73,8 @@ def verdict(captured_ns: int, **stages: float) -> Verdict:
         station="latency",
         sent_at="",
         seq=1,
+        camera="top",
+        recipe="flange",
         frame_id=1,
         part_id=None,
         trigger_id=None,

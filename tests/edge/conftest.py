@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from edge.client import GapError, SilenceError, Subscriber
+from edge.config import EngineTable
+from edge.product import Product, Recipe, Shelf
 from edge.sequence import Gap
 from edge.verdict import Heartbeat, MessageError, Verdict
 from engines.bundle import Bundle
@@ -107,6 +109,19 @@ class Listener:
 StartDaemon = Callable[..., Daemon]
 
 
+@pytest.fixture(scope="session")
+def recipe(calibrated_bundle: Bundle) -> Recipe:
+    """The recipe `flange` of the calibrated bundle."""
+    return Recipe("flange", calibrated_bundle, calibrated_bundle.latest_calibration)
+
+
+@pytest.fixture(scope="session")
+def product(recipe: Recipe) -> Iterator[Product]:
+    """That recipe with its engine, which is left as it is."""
+    with Shelf(EngineTable(in_flight=1)) as shelf:
+        yield shelf.take(recipe)
+
+
 @pytest.fixture
 def cli() -> tuple[str, ...]:
     """The command line that runs `edge-inspect` with this interpreter."""
@@ -130,7 +145,9 @@ def listener(endpoint: str) -> Iterator[Listener]:
 
 @pytest.fixture
 def start_daemon(tmp_path: Path, endpoint: str, calibrated_bundle: Bundle) -> Iterator[StartDaemon]:
-    """`start_daemon(camera, more="", bundle=...)`: a daemon with that `[camera]` table, publishing on `endpoint`.
+    """`start_daemon(camera, more="", bundle=...)`: a daemon with that table as its only camera, `top`.
+
+    It publishes on `endpoint`, and has one recipe, `flange`.
 
     It takes no part before somebody has subscribed.
     """
@@ -138,7 +155,7 @@ def start_daemon(tmp_path: Path, endpoint: str, calibrated_bundle: Bundle) -> It
 
     def start(camera: str, more: str = "", bundle: Path = calibrated_bundle.path) -> Daemon:
         settings = (
-            f'station = "cell-7"\nbundle = "{bundle}"\n[camera]\n{camera}\n{more}\n'
+            f'station = "cell-7"\n[recipes.flange]\nbundle = "{bundle}"\n[cameras.top]\n{camera}\n{more}\n'
             f'[publish]\nbind = "{endpoint}"\nheartbeat_s = 0.2\nwait_for_subscriber_s = 20\n'
         )
         folder = tmp_path / f"daemon-{len(started)}"

@@ -13,6 +13,8 @@ def verdict(seq: int, session: str = "s1", station: str = "a") -> Verdict:
         station=station,
         sent_at=WHEN,
         seq=seq,
+        camera="top",
+        recipe="flange",
         frame_id=seq,
         part_id=None,
         trigger_id=None,
@@ -40,7 +42,5 @@ def beat(last_seq: int, session: str = "s1", station: str = "a", state: State = 
         state_s=0.0,
         reason="",
         counters=Counters(),
-        bundle_digest="d",
-        engine="onnxruntime",
-        precision="f32",
+        cameras={},
     )

@@ -12,7 +12,7 @@ from edge.cameras.camera import Frame
 from edge.cameras.folder import Folder
 from edge.cameras.video import Video
 from edge.capture import Capture
-from edge.health import Health
+from edge.health import CameraHealth, Health
 from edge.queues import BoundedQueue, Policy
 from edge.verdict import State
 from edge.worker import Worker
@@ -27,10 +27,10 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def health() -> Health:
-    health = Health()
+def health() -> CameraHealth:
+    health = Health(["top"])
     health.enter(State.RUNNING)
-    return health
+    return health.cameras["top"]
 
 
 def frame_queue() -> BoundedQueue[Frame]:
@@ -41,7 +41,7 @@ def write(path: Path) -> None:
     path.write_bytes(cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes())
 
 
-def test_an_absent_camera_degrades_the_station_until_it_is_there(tmp_path: Path, health: Health) -> None:
+def test_an_absent_camera_degrades_the_station_until_it_is_there(tmp_path: Path, health: CameraHealth) -> None:
     inbox = tmp_path / "inbox"
     frames = frame_queue()
     worker = Worker("capture", Capture(Folder(inbox), frames, health, retry_s=0.02, retry_max_s=0.05))
@@ -65,7 +65,7 @@ def test_an_absent_camera_degrades_the_station_until_it_is_there(tmp_path: Path,
     assert worker.failure is None
 
 
-def test_it_ends_by_itself_at_the_end_of_a_video(tmp_path: Path, health: Health) -> None:
+def test_it_ends_by_itself_at_the_end_of_a_video(tmp_path: Path, health: CameraHealth) -> None:
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (32, 32))
     for _ in range(5):
@@ -80,7 +80,7 @@ def test_it_ends_by_itself_at_the_end_of_a_video(tmp_path: Path, health: Health)
     assert health.counters.frames == 5
 
 
-def test_a_frame_that_nobody_will_judge_is_counted(tmp_path: Path, health: Health) -> None:
+def test_a_frame_that_nobody_will_judge_is_counted(tmp_path: Path, health: CameraHealth) -> None:
     write(tmp_path / "a.png")
     frames = frame_queue()
     frames.close()

@@ -6,11 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge.config import FolderCamera, OpenCVCamera, StationConfig, VideoCamera, load_config, parse_config
+from edge.cameras.tables import FolderCamera, OpenCVCamera, VideoCamera
+from edge.config import RecipeTable, StationConfig, load_config, parse_config
 from engines.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "station.example.toml"
-LEAST: dict[str, Any] = {"station": "line-1", "bundle": "b", "camera": {"kind": "folder", "path": "in"}}
+CAMERA = {"kind": "folder", "path": "in"}
+LEAST: dict[str, Any] = {"station": "line-1", "recipes": {"flange": {"bundle": "b"}}, "cameras": {"top": CAMERA}}
+TWO = {"flange": {"bundle": "b", "job": 1}, "plate": {"bundle": "c", "job": 2}}
 
 
 def parse(changes: dict[str, Any]) -> StationConfig:
@@ -31,24 +34,42 @@ def parse(changes: dict[str, Any]) -> StationConfig:
     ],
 )
 def test_each_kind_of_camera_has_its_own_table(camera: dict[str, Any], expected: object) -> None:
-    assert parse({"camera": camera}).camera == expected
+    assert parse({"cameras": {"top": camera}}).cameras == {"top": expected}
+
+
+def test_a_camera_begins_with_the_recipe_it_names_or_with_the_only_one() -> None:
+    assert parse({}).recipe_of("top") == "flange"
+    named = {"top": {**CAMERA, "recipe": "plate"}, "side": {**CAMERA, "recipe": "flange"}}
+    config = parse({"recipes": TWO, "cameras": named})
+    assert (config.recipe_of("top"), config.recipe_of("side")) == ("plate", "flange")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"statoin": "x"}, "unknown key `statoin`; did you mean `station`?"),
-        ({"zzz": 1}, "unknown key `zzz`; known here: station, bundle, camera, engine, publish, pipeline"),
-        ({"camera": {"kind": "folder", "pth": "in"}}, "unknown key `camera.pth`; did you mean `path`?"),
-        ({"camera": {"kind": "video", "path": "a", "settle_s": 1}}, "unknown key `camera.settle_s`"),
+        ({"zzz": 1}, "unknown key `zzz`; known here: station, recipes, cameras, engine, publish, pipeline"),
+        ({"cameras": {"top": {"kind": "folder", "pth": "in"}}}, "unknown key `cameras.top.pth`; did you mean `path`?"),
+        ({"cameras": {"top": {"kind": "video", "path": "a", "settle_s": 1}}}, "unknown key `cameras.top.settle_s`"),
         ({"publish": {"heartbeat": 1}}, "unknown key `publish.heartbeat`; did you mean `heartbeat_s`?"),
         (
-            {"camera": {"kind": "foldr", "path": "in"}},
-            "`camera.kind`: invalid value 'foldr'; choose from folder, video",
+            {"cameras": {"top": {"kind": "foldr", "path": "in"}}},
+            "`cameras.top.kind`: invalid value 'foldr'; choose from folder, video",
         ),
-        ({"camera": {"path": "in"}}, "`camera`: the table lacks the key `kind`"),
-        ({"camera": {"kind": "folder"}}, "`camera`: the table lacks the key `path`"),
-        ({"camera": "folder"}, "`camera`: expected `table`, got `str`"),
+        ({"cameras": {"top": {"path": "in"}}}, "`cameras.top`: the table lacks the key `kind`"),
+        ({"cameras": {"top": {"kind": "folder"}}}, "`cameras.top`: the table lacks the key `path`"),
+        ({"cameras": "folder"}, "`cameras`: expected `table`, got `str`"),
+        ({"cameras": {}}, "`cameras`: expected `table` of length >= 1"),
+        ({"cameras": {"to p": CAMERA}}, "expected `str` matching regex"),
+        ({"recipes": TWO}, "`cameras.top`: the table lacks the key `recipe`; choose from flange, plate"),
+        ({"cameras": {"top": {**CAMERA, "recipe": "x"}}}, "`cameras.top.recipe`: there is no recipe 'x'; choose from"),
+        (
+            {
+                "recipes": {name: {"bundle": name, "job": 7} for name in "ab"},
+                "cameras": {"c": {**CAMERA, "recipe": "a"}},
+            },
+            "`recipes.b.job`: 7 is the job of 'a' already; choose another",
+        ),
         (
             {"engine": {"backend": "openvno"}},
             "invalid enum value 'openvno'; choose from auto, tensorrt, tensorrt-rtx, openvino, onnxruntime",
@@ -57,7 +78,7 @@ def test_each_kind_of_camera_has_its_own_table(camera: dict[str, Any], expected:
         ({"pipeline": {"frames": 0}}, "`pipeline.frames`: expected `int` >= 1"),
         ({"publish": {"heartbeat_s": 0}}, "`publish.heartbeat_s`: expected `float` > 0.0"),
         ({"publish": {"bind": "localhost:5555"}}, "`publish.bind`: expected `str` matching regex"),
-        ({"bundle": 3}, "`bundle`: expected `str`, got `int`"),
+        ({"recipes": {"flange": {"bundle": 3}}}, "`recipes.flange.bundle`: expected `str`, got `int`"),
         ({"station": "line 1/a"}, "`station`: expected `str` matching regex"),
     ],
 )
@@ -74,7 +95,7 @@ def test_a_wrong_key_or_value_is_named_in_one_line(changes: dict[str, Any], mess
     [
         (b'station = "a', "not valid TOML"),
         (b"\xff\xfe", "not UTF-8"),
-        (b'station = "a"', "the table lacks the key `bundle`"),
+        (b'station = "a"', "the table lacks the key `recipes`"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
@@ -92,13 +113,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_the_example_shows_the_defaults() -> None:
     example = load_config(EXAMPLE)
-    camera = FolderCamera(path=EXAMPLE.parent / "incoming")
-    assert example == StationConfig(station="line-1", bundle=EXAMPLE.parent / "bundles" / "flange", camera=camera)
+    camera = FolderCamera(path=EXAMPLE.parent / "incoming", recipe="flange")
+    recipes = {"flange": RecipeTable(bundle=EXAMPLE.parent / "bundles" / "flange", job=1)}
+    assert example == StationConfig(station="line-1", recipes=recipes, cameras={"top": camera})
 
 
 def test_the_example_names_every_key_of_its_tables() -> None:
     text = EXAMPLE.read_text()
     config = load_config(EXAMPLE)
-    for table in (config.camera, config.engine, config.publish, config.pipeline):
+    for table in (config.recipes["flange"], config.cameras["top"], config.engine, config.publish, config.pipeline):
         for key in msgspec.structs.asdict(table):
             assert f"\n{key} = " in text

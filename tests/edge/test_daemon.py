@@ -14,11 +14,8 @@ import numpy as np
 import pytest
 import zmq
 
-from edge.config import EngineTable
-from edge.daemon import choose_calibration
 from edge.verdict import Evaluation
 from engines.bundle import Bundle, update_bundle
-from engines.errors import CalibrationError
 
 CHECK_IMPORTS = """
 import os, signal, sys, threading
@@ -237,7 +234,7 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(start_daemon, endpoint: str, 
 
 def test_a_misspelt_key_is_one_line_with_the_nearest_key_and_exit_code_2(start_daemon, inbox: Path) -> None:
     daemon = start_daemon(folder_camera(inbox).replace("settle_s", "setle_s"))
-    assert "unknown key `camera.setle_s`; did you mean `settle_s`?" in refused(daemon)
+    assert "unknown key `cameras.top.setle_s`; did you mean `settle_s`?" in refused(daemon)
 
 
 def test_an_uncalibrated_bundle_is_refused_with_the_remedy(
@@ -288,7 +285,8 @@ def test_the_daemon_imports_neither_torch_nor_the_trainer(
     write_part("a.png", 100)
     station = tmp_path / "station.toml"
     station.write_text(
-        f'station = "cell-7"\nbundle = "{calibrated_bundle.path}"\n[camera]\n{folder_camera(inbox)}\n'
+        f'station = "cell-7"\n[recipes.flange]\nbundle = "{calibrated_bundle.path}"\n'
+        f"[cameras.top]\n{folder_camera(inbox)}\n"
         f'[publish]\nbind = "{endpoint}"\nwait_for_subscriber_s = 20\n'
     )
     command = [cli[0], "-c", CHECK_IMPORTS, str(station)]
@@ -297,34 +295,3 @@ def test_the_daemon_imports_neither_torch_nor_the_trainer(
     imported = set(result.stdout.split())
     assert {"cv2", "zmq", "edge", "calibration", "engines"} <= imported
     assert not imported & {"torch", "trainer", "onnx", "scipy", "sklearn", "safetensors", "tqdm", "openvino_telemetry"}
-
-
-@pytest.mark.parametrize(
-    ("backend", "precision", "index"),
-    [
-        ("auto", "auto", 2),
-        ("openvino", "auto", 1),
-        ("onnxruntime", "auto", 2),
-        ("openvino", "f32", 0),
-        ("auto", "f32", 2),
-        ("auto", "bf16", 1),
-    ],
-)
-def test_auto_means_the_latest_calibration_that_fits(
-    calibrated_bundle: Bundle, backend: str, precision: str, index: int
-) -> None:
-    bundle = _with_calibrations(calibrated_bundle)
-    table = msgspec.convert({"backend": backend, "precision": precision}, EngineTable)
-    assert choose_calibration(bundle, table) == bundle.info.calibrations[index]
-
-
-def test_what_was_never_calibrated_is_refused(calibrated_bundle: Bundle) -> None:
-    with pytest.raises(CalibrationError, match="not for onnxruntime bf16"):
-        choose_calibration(_with_calibrations(calibrated_bundle), EngineTable(backend="onnxruntime", precision="bf16"))
-
-
-def _with_calibrations(bundle: Bundle) -> Bundle:
-    names = (("openvino", "f32"), ("openvino", "bf16"), ("onnxruntime", "f32"))
-    one = bundle.latest_calibration
-    calibrations = tuple(msgspec.structs.replace(one, backend=b, precision=p) for b, p in names)
-    return Bundle(bundle.path, msgspec.structs.replace(bundle.info, calibrations=calibrations), bundle.digest, {})

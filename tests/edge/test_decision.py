@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from edge.decision import MAX_REGIONS, Judge, find_regions
-from edge.verdict import Evaluation
+from edge.verdict import Evaluation, Severity
 from engines.preprocess import Preprocessing
 
 FULL = Preprocessing(field="full", resize=64)
@@ -41,6 +41,15 @@ def test_only_a_score_above_the_threshold_is_not_ok(score: float, evaluation: Ev
     assert decision.evaluation is evaluation
     assert bool(decision.reason) is (evaluation is not Evaluation.OK)
     assert (decision.score is None) is (evaluation is Evaluation.NOT_DECIDABLE)
+
+
+def test_what_is_not_ok_has_a_severity_and_nothing_else_has() -> None:
+    spot = flat_map()
+    spot[10:14, 20:28] = 3.0
+    found = judge_of(0.5).decide(2.0, spot, (64, 64)).severity
+    assert found == Severity(peak=1.5, area=32 / 64**2, integrated=2 * 32 / 64**2, grade="uncalibrated")
+    assert judge_of(0.5).decide(0.5, spot, (64, 64)).severity is None
+    assert judge_of(0.5).decide(math.nan, spot, (64, 64)).severity is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

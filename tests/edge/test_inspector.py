@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
-from collections.abc import Iterator
 
 import msgspec
 import numpy as np
@@ -9,27 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.cameras.camera import Frame, Shutter
-from edge.decision import Judge
 from edge.inspector import Collector, Fed, Feeder, Judgement
+from edge.product import Product
 from edge.queues import BoundedQueue, Policy, QueueClosedError
 from edge.verdict import Evaluation
 from edge.worker import Worker
 from engines.bundle import Bundle
-from engines.engine import Engine
 from engines.registry import open_engine
-
-
-@pytest.fixture
-def engine(calibrated_bundle: Bundle) -> Iterator[Engine]:
-    calibration = calibrated_bundle.latest_calibration
-    with open_engine(calibrated_bundle, calibration.backend, calibration.precision) as engine:
-        yield engine
-
-
-@pytest.fixture
-def judge(calibrated_bundle: Bundle) -> Judge:
-    calibration = calibrated_bundle.latest_calibration
-    return Judge(calibration.threshold, calibration.map_threshold, calibrated_bundle.info.preprocessing)
 
 
 def frame_of(image: NDArray[np.uint8] | None, fault: str = "") -> Frame:
@@ -38,25 +24,23 @@ def frame_of(image: NDArray[np.uint8] | None, fault: str = "") -> Frame:
     return shutter.frame(image, "part", fault)
 
 
-def start_workers(
-    engine: Engine, judge: Judge, waiting: BoundedQueue[Frame], judged: BoundedQueue[Judgement]
-) -> list[Worker]:
-    fed: BoundedQueue[Fed] = BoundedQueue(engine.in_flight, Policy.ALL)
-    feeder = Worker("feeder", Feeder(engine, judge.preprocessing, waiting, fed))
-    collector = Worker("collector", Collector(judge, fed, judged))
+def start_workers(product: Product, waiting: BoundedQueue[Frame], judged: BoundedQueue[Judgement]) -> list[Worker]:
+    fed: BoundedQueue[Fed] = BoundedQueue(product.engine.in_flight, Policy.ALL)
+    feeder = Worker("feeder", Feeder(product, waiting, fed))
+    collector = Worker("collector", Collector("top", fed, judged))
     for worker in (feeder, collector):
         worker.start()
     return [feeder, collector]
 
 
-def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement]:
+def inspect(product: Product, frames: list[Frame]) -> list[Judgement]:
     """Run the worker over frames, and take what comes out."""
     waiting: BoundedQueue[Frame] = BoundedQueue(len(frames), Policy.ALL)
     judged: BoundedQueue[Judgement] = BoundedQueue(len(frames), Policy.ALL)
     for frame in frames:
         waiting.put(frame)
     waiting.close()
-    for worker in start_workers(engine, judge, waiting, judged):
+    for worker in start_workers(product, waiting, judged):
         worker.join(60)
         assert worker.failure is None
     judged.close()
@@ -66,11 +50,9 @@ def inspect(engine: Engine, judge: Judge, frames: list[Frame]) -> list[Judgement
     return [result for result in results if result is not None]
 
 
-def test_good_and_scratched_parts_are_told_apart_and_the_scratch_is_located(
-    engine: Engine, judge: Judge, render_part
-) -> None:
+def test_good_and_scratched_parts_are_told_apart_and_the_scratch_is_located(product: Product, render_part) -> None:
     good, scratched = (frame_of(render_part(seed, defect)) for seed, defect in ((101, False), (203, True)))
-    first, second = inspect(engine, judge, [good, scratched])
+    first, second = inspect(product, [good, scratched])
     assert first.decision.evaluation is Evaluation.OK
     assert second.decision.evaluation is Evaluation.NOT_OK
     assert second.decision.regions
@@ -79,49 +61,50 @@ def test_good_and_scratched_parts_are_told_apart_and_the_scratch_is_located(
     assert all(ms >= 0 for ms in second.stages.values())
 
 
-def test_the_score_is_the_engines_own(engine: Engine, judge: Judge, render_part) -> None:
+def test_the_score_is_the_engines_own(product: Product, render_part) -> None:
     image = render_part(101)
-    expected = engine.infer(judge.preprocessing(image)[None]).scores[0]
-    (result,) = inspect(engine, judge, [frame_of(image)])
+    expected = product.engine.infer(product.judge.preprocessing(image)[None]).scores[0]
+    (result,) = inspect(product, [frame_of(image)])
     assert result.decision.score == float(expected)
 
 
-def test_a_frame_without_an_image_is_undecidable_for_its_own_reason(engine: Engine, judge: Judge) -> None:
-    (result,) = inspect(engine, judge, [frame_of(None, "part: the file is empty")])
+def test_a_frame_without_an_image_is_undecidable_for_its_own_reason(product: Product) -> None:
+    (result,) = inspect(product, [frame_of(None, "part: the file is empty")])
     assert result.decision.evaluation is Evaluation.NOT_DECIDABLE
     assert result.decision.reason == "part: the file is empty"
     assert "infer" not in result.stages
 
 
-def test_an_error_in_one_frame_is_that_frames_verdict_and_the_next_one_is_judged(
-    engine: Engine, judge: Judge, render_part
-) -> None:
+def test_an_error_in_one_frame_is_that_frames_verdict_and_the_next_one_is_judged(product: Product, render_part) -> None:
     wrong_type = frame_of(np.zeros((10, 10), np.uint16))  # type: ignore[arg-type]
-    results = inspect(engine, judge, [wrong_type, frame_of(render_part(101))])
+    results = inspect(product, [wrong_type, frame_of(render_part(101))])
     assert [r.decision.evaluation for r in results] == [Evaluation.NOT_DECIDABLE, Evaluation.OK]
     assert results[0].decision.reason.startswith("preprocess: expected a uint8 frame")
 
 
-def test_a_frame_smaller_than_the_region_of_interest_is_undecidable(engine: Engine, judge: Judge, render_part) -> None:
-    roi = msgspec.structs.replace(judge.preprocessing, roi=(0, 0, 1000, 1000))
-    (result,) = inspect(engine, Judge(judge.threshold, judge.map_threshold, roi), [frame_of(render_part(101))])
+def test_a_frame_smaller_than_the_region_of_interest_is_undecidable(product: Product, render_part) -> None:
+    roi = msgspec.structs.replace(product.judge.preprocessing, roi=(0, 0, 1000, 1000))
+    judge = dataclasses.replace(product.judge, preprocessing=roi)
+    (result,) = inspect(dataclasses.replace(product, judge=judge), [frame_of(render_part(101))])
     assert "does not lie inside the 160x160 frame" in result.decision.reason
 
 
 def test_an_engine_that_fails_makes_its_frames_undecidable(
-    calibrated_bundle: Bundle, judge: Judge, render_part
+    calibrated_bundle: Bundle, product: Product, render_part
 ) -> None:
     engine = open_engine(calibrated_bundle)
     engine.close()
-    results = inspect(engine, judge, [frame_of(render_part(101)), frame_of(render_part(102))])
+    results = inspect(
+        dataclasses.replace(product, engine=engine), [frame_of(render_part(101)), frame_of(render_part(102))]
+    )
     assert [r.decision.evaluation for r in results] == [Evaluation.NOT_DECIDABLE] * 2
     assert all(r.decision.reason.startswith("infer: ") for r in results)
 
 
-def test_it_waits_for_frames_without_ending(engine: Engine, judge: Judge, render_part) -> None:
+def test_it_waits_for_frames_without_ending(product: Product, render_part) -> None:
     waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL)
     judged: BoundedQueue[Judgement] = BoundedQueue(1, Policy.ALL)
-    workers = start_workers(engine, judge, waiting, judged)
+    workers = start_workers(product, waiting, judged)
     threading.Event().wait(0.3)
     waiting.put(frame_of(render_part(101)))
     assert judged.get(30.0) is not None
@@ -131,25 +114,25 @@ def test_it_waits_for_frames_without_ending(engine: Engine, judge: Judge, render
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3])
 def test_verdicts_come_in_the_order_of_the_frames(
-    calibrated_bundle: Bundle, judge: Judge, render_part, in_flight: int
+    calibrated_bundle: Bundle, product: Product, render_part, in_flight: int
 ) -> None:
     images = [render_part(seed, seed % 3 == 0) for seed in range(100, 118)]
     frames = [frame_of(image) for image in images]
     frames.insert(7, frame_of(None, "torn"))
     calibration = calibrated_bundle.latest_calibration
     with open_engine(calibrated_bundle, calibration.backend, calibration.precision, in_flight) as engine:
-        results = inspect(engine, judge, frames)
-        expected = [float(engine.infer(judge.preprocessing(image)[None]).scores[0]) for image in images]
+        results = inspect(dataclasses.replace(product, engine=engine), frames)
+        expected = [float(engine.infer(product.judge.preprocessing(image)[None]).scores[0]) for image in images]
     assert [id(result.frame) for result in results] == [id(frame) for frame in frames]
     assert [result.decision.score for result in results if result.decision.score is not None] == expected
 
 
-def test_no_frame_is_taken_before_the_engine_has_room(engine: Engine, judge: Judge, render_part) -> None:
+def test_no_frame_is_taken_before_the_engine_has_room(product: Product, render_part) -> None:
     """Of a free-running camera the newest frame is wanted, not the one that came while the engine was busy."""
     waiting: BoundedQueue[Frame] = BoundedQueue(1, Policy.ALL)
     fed: BoundedQueue[Fed] = BoundedQueue(1, Policy.ALL)
     waiting.put(frame_of(render_part(101)))
-    feeder = Feeder(engine, judge.preprocessing, waiting, fed)
+    feeder = Feeder(product, waiting, fed)
     assert feeder.step(threading.Event())
     waiting.put(frame_of(render_part(102)))
     assert feeder.step(threading.Event())

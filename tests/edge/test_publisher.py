@@ -13,25 +13,24 @@ from edge.config import PublishTable
 from edge.decision import Decision, undecidable
 from edge.health import Health
 from edge.inspector import Judgement
+from edge.product import Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
 from edge.verdict import Evaluation, Heartbeat, State, decode
 from edge.worker import Worker
-from engines.bundle import Bundle
 from engines.errors import ConfigError
 
 
 class Station:
     """A publisher that runs, and the queue that feeds it."""
 
-    def __init__(self, bundle: Bundle, endpoint: str) -> None:
-        self.health = Health()
+    def __init__(self, recipe: Recipe, endpoint: str) -> None:
+        self.health = Health(["top"])
         self.judgements: BoundedQueue[Judgement] = BoundedQueue(1000, Policy.ALL)
         self.publisher = Publisher(
             "cell-7",
             PublishTable(bind=endpoint, heartbeat_s=0.1),
-            bundle.digest,
-            bundle.latest_calibration,
+            {"top": recipe},
             self.judgements,
             self.health,
         )
@@ -43,16 +42,22 @@ class Station:
 
 
 @pytest.fixture
-def station(calibrated_bundle: Bundle, endpoint: str) -> Iterator[Station]:
-    station = Station(calibrated_bundle, endpoint)
+def station(recipe: Recipe, endpoint: str) -> Iterator[Station]:
+    station = Station(recipe, endpoint)
     yield station
     station.finish()
 
 
-def judgement(frame_id: int, decision: Decision, part_id: str | None = None) -> Judgement:
+@pytest.fixture
+def judgement(recipe: Recipe) -> Callable[..., Judgement]:
+    """`judgement(frame_id, decision, part_id=None)` of camera `top`."""
+    return lambda *about: _judgement(recipe, *about)
+
+
+def _judgement(recipe: Recipe, frame_id: int, decision: Decision, part_id: str | None = None) -> Judgement:
     now_ns = time.monotonic_ns()
     frame = Frame(frame_id, np.zeros((2, 2), np.uint8), now_ns, time.time(), 1.5, part_id=part_id)
-    return Judgement(frame, decision, {"capture": 1.5, "queue": 0.5, "infer": 4.0}, now_ns)
+    return Judgement("top", recipe, frame, decision, {"capture": 1.5, "queue": 0.5, "infer": 4.0}, now_ns)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -63,7 +68,9 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_verdicts_are_numbered_without_a_gap_and_the_last_word_is_stopped(station: Station, listener) -> None:
+def test_verdicts_are_numbered_without_a_gap_and_the_last_word_is_stopped(
+    station: Station, judgement, listener
+) -> None:
     station.worker.start()
     station.health.enter(State.RUNNING)
     wait_for(station.publisher.subscribed.is_set)
@@ -82,8 +89,8 @@ def test_verdicts_are_numbered_without_a_gap_and_the_last_word_is_stopped(statio
     assert (last.counters.ok, last.counters.not_ok, last.counters.not_decidable) == (90, 10, 1)
 
 
-def test_a_verdict_says_what_was_judged_and_by_what(station: Station, listener, calibrated_bundle: Bundle) -> None:
-    calibration = calibrated_bundle.latest_calibration
+def test_a_verdict_says_what_was_judged_and_by_what(station: Station, judgement, listener, recipe: Recipe) -> None:
+    calibration = recipe.calibration
     station.worker.start()
     wait_for(station.publisher.subscribed.is_set)
     station.judgements.put(judgement(5, Decision(Evaluation.NOT_OK, "too high", 9.5), "a.png"))
@@ -93,22 +100,25 @@ def test_a_verdict_says_what_was_judged_and_by_what(station: Station, listener, 
     assert (first.evaluation, first.reason, first.score) == (Evaluation.NOT_OK, "too high", 9.5)
     assert first.threshold == calibration.threshold
     assert first.margin == pytest.approx(calibration.threshold - 9.5)
-    assert first.bundle_digest == calibrated_bundle.digest
+    assert first.bundle_digest == recipe.bundle.digest
+    assert (first.camera, first.recipe) == ("top", "flange")
     times = first.stage_ms
     assert (times.capture, times.queue, times.infer, times.preprocess) == (1.5, 0.5, 4.0, None)
     assert times.total >= times.publish >= 0
     assert (second.score, second.margin, second.part_id) == (None, None, None)
 
 
-def test_a_change_of_state_is_told_at_once(calibrated_bundle: Bundle, endpoint: str, listener) -> None:
-    station = Station(calibrated_bundle, endpoint)
+def test_a_change_of_state_is_told_at_once(recipe: Recipe, endpoint: str, listener) -> None:
+    station = Station(recipe, endpoint)
     station.publisher._table = PublishTable(bind=endpoint, heartbeat_s=3600.0)
     station.worker.start()
     wait_for(station.publisher.subscribed.is_set)
     station.health.enter(State.RUNNING)
-    station.health.fault("camera", "unplugged")
+    station.health.cameras["top"].fault("camera", "unplugged")
     heard = listener.until(lambda heard: "Degraded" in heard.states)
-    assert heard.heartbeats[-1].reason == "unplugged"
+    last = heard.heartbeats[-1]
+    assert (last.reason, last.cameras["top"].reason) == ("camera top: unplugged", "unplugged")
+    assert last.cameras["top"].recipe == "flange"
     station.finish()
 
 
@@ -119,7 +129,7 @@ def test_heartbeats_come_without_any_verdict(station: Station, listener) -> None
     assert {beat.interval_s for beat in heard.heartbeats} == {0.1}
 
 
-def test_text_that_json_cannot_carry_does_not_stop_it(station: Station, listener) -> None:
+def test_text_that_json_cannot_carry_does_not_stop_it(station: Station, judgement, listener) -> None:
     station.worker.start()
     wait_for(station.publisher.subscribed.is_set)
     station.judgements.put(judgement(1, undecidable("bad \udcff"), "\udcff.png"))
@@ -128,9 +138,9 @@ def test_text_that_json_cannot_carry_does_not_stop_it(station: Station, listener
 
 
 def test_a_late_reader_is_told_the_last_heartbeat_and_verdict_and_an_early_one_nothing_twice(
-    calibrated_bundle: Bundle, endpoint: str, listener
+    recipe: Recipe, judgement, endpoint: str, listener
 ) -> None:
-    station = Station(calibrated_bundle, endpoint)
+    station = Station(recipe, endpoint)
     station.publisher._table = PublishTable(bind=endpoint, heartbeat_s=3600.0)
     station.worker.start()
     wait_for(station.publisher.subscribed.is_set)
@@ -147,7 +157,7 @@ def test_a_late_reader_is_told_the_last_heartbeat_and_verdict_and_an_early_one_n
     assert [v.seq for v in everything.verdicts] == [1, 2]
 
 
-def test_what_was_sent_is_kept_for_replay(station: Station, listener) -> None:
+def test_what_was_sent_is_kept_for_replay(station: Station, judgement, listener) -> None:
     station.worker.start()
     wait_for(station.publisher.subscribed.is_set)
     for number in (1, 2):
@@ -157,20 +167,20 @@ def test_what_was_sent_is_kept_for_replay(station: Station, listener) -> None:
     assert [decode(message) for message in station.publisher.sent.since(1, 2, 1 << 20)[1]] == heard.verdicts
 
 
-def test_a_port_in_use_is_named(calibrated_bundle: Bundle, endpoint: str) -> None:
+def test_a_port_in_use_is_named(recipe: Recipe, endpoint: str) -> None:
     with zmq.Context() as context, context.socket(zmq.PUB) as other:
         other.bind(endpoint)
         with pytest.raises(ConfigError, match=rf"publish.bind: {endpoint} is in use already; stop the other program"):
-            Station(calibrated_bundle, endpoint).worker.start()
+            Station(recipe, endpoint).worker.start()
 
 
 @pytest.mark.parametrize("address", ["tcp://192.0.2.1:5555", "tcp://nonsense", "ipc:///nowhere/at/all"])
-def test_an_impossible_address_is_named(calibrated_bundle: Bundle, address: str) -> None:
+def test_an_impossible_address_is_named(recipe: Recipe, address: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot listen on {address}"):
-        Station(calibrated_bundle, address).worker.start()
+        Station(recipe, address).worker.start()
 
 
-def test_a_session_goes_on_after_a_restart_of_the_worker(station: Station, listener) -> None:
+def test_a_session_goes_on_after_a_restart_of_the_worker(station: Station, judgement, listener) -> None:
     station.worker.start()
     wait_for(station.publisher.subscribed.is_set)
     station.judgements.put(judgement(1, Decision(Evaluation.OK, "", 0.1)))

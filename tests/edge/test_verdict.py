@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.verdict import (
+    CameraStatus,
     Counters,
     Evaluation,
     Heartbeat,
@@ -25,6 +26,8 @@ VERDICT = Verdict(
     station="line-1",
     sent_at="2026-01-01T00:00:00.000+00:00",
     seq=7,
+    camera="top",
+    recipe="flange",
     frame_id=7,
     part_id="007.png",
     trigger_id=None,
@@ -39,6 +42,16 @@ VERDICT = Verdict(
     captured_ns=1,
     stage_ms=StageTimes(capture=1.0, queue=0.1),
 )
+CAMERA = CameraStatus(
+    state=State.RUNNING,
+    state_s=3.5,
+    reason="",
+    counters=Counters(),
+    recipe="flange",
+    bundle_digest="d",
+    engine="openvino",
+    precision="f32",
+)
 HEARTBEAT = Heartbeat(
     session_id="s",
     station="line-1",
@@ -49,9 +62,7 @@ HEARTBEAT = Heartbeat(
     state_s=3.5,
     reason="no camera",
     counters=Counters(frames=9, ok=7, dropped={"newer frame": 2}),
-    bundle_digest="d",
-    engine="openvino",
-    precision="f32",
+    cameras={"top": CAMERA},
 )
 
 
@@ -69,7 +80,7 @@ def test_the_words_on_the_wire_are_those_of_the_protocol() -> None:
 
 
 def test_fields_of_a_later_minor_version_are_ignored() -> None:
-    later = {**json.loads(encode(VERDICT)), "recipe": "x"}
+    later = {**json.loads(encode(VERDICT)), "lot": "x"}
     assert decode(json.dumps(later).encode()) == VERDICT
 
 

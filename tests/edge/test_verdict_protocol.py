@@ -9,11 +9,13 @@ import pytest
 
 from edge.verdict import (
     SCHEMA,
+    CameraStatus,
     Counters,
     Evaluation,
     Heartbeat,
     Message,
     Region,
+    Severity,
     StageTimes,
     State,
     Verdict,
@@ -38,8 +40,10 @@ def documented(heading: str, column: int = 0) -> list[str]:
         ("Every message", ("type", *Message.__struct_fields__)),
         ("Verdict", Verdict.__struct_fields__[len(Message.__struct_fields__) :]),
         ("`regions`", Region.__struct_fields__),
+        ("`severity`", Severity.__struct_fields__),
         ("`stage_ms`", StageTimes.__struct_fields__),
         ("Heartbeat", (*Heartbeat.__struct_fields__[len(Message.__struct_fields__) :], *(s.value for s in State))),
+        ("`cameras`", CameraStatus.__struct_fields__),
         ("`counters`", Counters.__struct_fields__),
     ],
 )

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import zmq
 
-from edge.verdict import Counters, Evaluation, Heartbeat, StageTimes, State, Verdict, encode
+from edge.verdict import CameraStatus, Counters, Evaluation, Heartbeat, StageTimes, State, Verdict, encode
 from edge.watch import Printer
 
 WHEN = "2026-01-01T08:15:30.250+00:00"
@@ -19,6 +19,8 @@ VERDICT = Verdict(
     station="cell-7",
     sent_at=WHEN,
     seq=1,
+    camera="top",
+    recipe="flange",
     frame_id=1,
     part_id="001.png",
     trigger_id=None,
@@ -33,6 +35,16 @@ VERDICT = Verdict(
     captured_ns=1,
     stage_ms=StageTimes(capture=0.0, queue=0.0, total=12.3),
 )
+CAMERA = CameraStatus(
+    state=State.RUNNING,
+    state_s=3.5,
+    reason="",
+    counters=Counters(),
+    recipe="flange",
+    bundle_digest="d",
+    engine="openvino",
+    precision="f32",
+)
 BEAT = Heartbeat(
     session_id="s",
     station="cell-7",
@@ -43,9 +55,7 @@ BEAT = Heartbeat(
     state_s=0.0,
     reason="",
     counters=Counters(),
-    bundle_digest="d",
-    engine="openvino",
-    precision="f32",
+    cameras={"top": CAMERA},
 )
 
 
@@ -109,10 +119,12 @@ def test_it_ends_after_the_count_with_one_line_a_verdict(sender: Sender, watch: 
     assert result.returncode == 0
     assert result.stderr == ""
     state, *lines = result.stdout.splitlines()
-    assert state == "08:15:30.250  cell-7  Running: 0 verdicts, 0 NotOK, 0 NotDecidable, 0 dropped; openvino f32"
+    assert state == (
+        "08:15:30.250  cell-7  Running: 0 verdicts, 0 NotOK, 0 NotDecidable, 0 dropped; top flange on openvino f32"
+    )
     assert len(lines) == 3
     assert lines[0].split() == [
-        *("08:15:30.250", "cell-7", "1", "OK", "score", "0.500", "limit", "1.000", "12.3", "ms", "001.png"),
+        *("08:15:30.250", "cell-7", "1", "OK", "score", "0.500", "limit", "1.000", "12.3", "ms", "top/001.png"),
     ]
     assert lines[2].endswith("001.png  (the file is empty)")
     assert lines[0].index("score") == lines[2].index("score")

@@ -150,7 +150,11 @@ def test_every_backend_can_be_named_wherever_one_is_chosen() -> None:
     choices = next(action.choices for action in parser._actions if action.dest == "engine")
     assert choices is not None
     assert set(choices) == {"auto", *BACKENDS}
-    station = {"station": "s", "bundle": "b", "camera": {"kind": "folder", "path": "p"}}
+    station = {
+        "station": "s",
+        "recipes": {"r": {"bundle": "b"}},
+        "cameras": {"c": {"kind": "folder", "path": "p"}},
+    }
     for name in ("auto", *BACKENDS):
         config = parse_config({**station, "engine": {"backend": name}}, Path(), "station.toml")
         assert config.engine.backend == name

@@ -44,8 +44,8 @@ def test_station_file_is_read_back_as_meant(tmp_path: Path, name: str) -> None:
     file = tmp_path / "station.toml"
     file.write_text(station_file(tmp_path / name / "bundle", tmp_path / name, "tcp://127.0.0.1:5"), encoding="utf-8")
     config = load_config(file)
-    assert config.bundle == tmp_path / name / "bundle"
-    assert config.camera.path == tmp_path / name  # type: ignore[union-attr]
+    assert config.recipes["part"].bundle == tmp_path / name / "bundle"
+    assert config.cameras["line"].path == tmp_path / name  # type: ignore[union-attr]
     assert config.publish.bind == "tcp://127.0.0.1:5"
 
 

@@ -1,0 +1,72 @@
+"""The tables `[cameras.NAME]` of the station file, one type a kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge.table import Count, Rate, Seconds, Table
+
+
+class AnyCamera(Table, frozen=True, kw_only=True, tag_field="kind"):
+    """What every camera has: the recipe that judges its parts, and how long to wait before it is opened again."""
+
+    recipe: Annotated[
+        str | None,
+        msgspec.Meta(description="Name of the recipe to begin with; may be left out where there is only one."),
+    ] = None
+    retry_s: Annotated[Seconds, msgspec.Meta(description="First pause before an absent camera is tried again.")] = 0.5
+    retry_max_s: Annotated[
+        Seconds, msgspec.Meta(description="Longest such pause; it doubles from `retry_s` up to here.")
+    ] = 10.0
+
+
+class FolderCamera(AnyCamera, frozen=True, kw_only=True, tag="folder"):
+    """A watched folder: every image file is a part, taken once when its writer has closed it or moved it in.
+
+    Left alone are hidden files and other suffixes, so a writer may use such a name until a file is complete. Files
+    already there are taken first, by name, at every start of the daemon.
+    """
+
+    path: Annotated[Path, msgspec.Meta(description="Folder that another program writes image files into.")]
+    watch: Annotated[
+        Literal["auto", "inotify", "poll"],
+        msgspec.Meta(
+            description="How new files are noticed. `auto` polls on network file systems, where the kernel does not "
+            "report what other machines write."
+        ),
+    ] = "auto"
+    settle_s: Annotated[
+        Seconds,
+        msgspec.Meta(
+            description="A file counts as complete after it has not changed for so long: when polling, and for files "
+            "that were just being written at the start."
+        ),
+    ] = 1.0
+
+
+class VideoCamera(AnyCamera, frozen=True, kw_only=True, tag="video"):
+    """A video file: every frame is a part. The daemon ends with exit code 0 after the last one."""
+
+    path: Annotated[Path, msgspec.Meta(description="Video file.")]
+    pace: Annotated[
+        Literal["fast", "realtime"],
+        msgspec.Meta(
+            description="`fast` inspects every frame as quickly as the engine can; `realtime` plays at the file's own "
+            "rate like a live camera, where the newest frame wins and the others are counted as dropped."
+        ),
+    ] = "fast"
+
+
+class OpenCVCamera(AnyCamera, frozen=True, kw_only=True, tag="opencv"):
+    """A free-running camera through OpenCV (Video4Linux). The newest frame wins, the others count as dropped."""
+
+    device: Annotated[int | str, msgspec.Meta(description="Index of the camera, or its path such as `/dev/video0`.")]
+    width: Annotated[Count | None, msgspec.Meta(description="Width asked of the camera, in pixels.")] = None
+    height: Annotated[Count | None, msgspec.Meta(description="Height asked of the camera, in pixels.")] = None
+    fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second asked of the camera.")] = None
+
+
+CameraTable = FolderCamera | VideoCamera | OpenCVCamera

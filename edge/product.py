@@ -1,0 +1,134 @@
+"""An open recipe: the bundle that judges a product, its calibration, and an engine that was proved to compute it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from calibration.golden import check_parity
+from calibration.severity import fits
+from edge.config import EngineTable, RecipeTable
+from edge.decision import Judge
+from engines.bundle import Bundle, Calibration
+from engines.engine import Engine
+from engines.errors import CalibrationError
+from engines.registry import open_engine
+from engines.tuning import best_in_flight
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a station file's recipe comes to: a verified bundle, and the calibration that its engine will be held to."""
+
+    name: str
+    bundle: Bundle
+    calibration: Calibration
+
+    @classmethod
+    def open(cls, name: str, table: RecipeTable, engine: EngineTable) -> Recipe:
+        """Open and verify the bundle. Raises BundleError and CalibrationError."""
+        bundle = Bundle.open(table.bundle)
+        return cls(name, bundle, choose_calibration(bundle, engine))
+
+
+@dataclass(frozen=True)
+class Product:
+    """A recipe with an engine that passed the parity gate. Any number of cameras may use it at the same time."""
+
+    recipe: Recipe
+    engine: Engine
+    judge: Judge
+
+
+class Shelf:
+    """The engines of a station: one for each bundle, whatever number of recipes and cameras uses it.
+
+    Use it as a context manager: leaving it closes all engines.
+    """
+
+    def __init__(self, table: EngineTable) -> None:
+        self._table = table
+        self._engines: dict[str, Engine] = {}
+        self._in_flight: dict[tuple[str, str], int] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Shelf:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def take(self, recipe: Recipe) -> Product:
+        """Open and prove the recipe's engine, or share the one that is open. Raises InspectError."""
+        engine = self._engines.get(recipe.bundle.digest)
+        if engine is None:
+            engine = self._stack.enter_context(self._proved(recipe))
+            self._engines[recipe.bundle.digest] = engine
+        return Product(recipe, engine, judge_of(recipe))
+
+    def _proved(self, recipe: Recipe) -> Engine:
+        """Open the engine and let it through the parity gate, so that the threshold is worth something."""
+        began = time.monotonic()
+        name = (recipe.calibration.backend, recipe.calibration.precision)
+        in_flight, finding = self._chosen_in_flight(recipe.bundle, name)
+        with ExitStack() as stack:
+            engine = stack.enter_context(open_engine(recipe.bundle, *name, in_flight))
+            engine.warmup()
+            gate = check_parity(engine, recipe.bundle, recipe.calibration)
+            if not gate.passed:
+                raise CalibrationError(f"the parity gate keeps {recipe.bundle.path} disarmed: {gate.reason}")
+            stack.pop_all()
+        about = engine.description
+        _log.info(
+            "%s %s on %s for recipe %s, %s, passed the parity gate (%s); ready in %.1f s",
+            *(about.backend, about.precision, about.device, recipe.name),
+            *(finding, gate.reason, time.monotonic() - began),
+        )
+        return engine
+
+    def _chosen_in_flight(self, bundle: Bundle, name: tuple[str, str]) -> tuple[int, str]:
+        if self._table.in_flight != "auto":
+            return self._table.in_flight, f"{self._table.in_flight} in flight"
+        if name in self._in_flight:
+            # Measuring takes all cores for seconds, and other cameras may be running by now.
+            return self._in_flight[name], f"{self._in_flight[name]} in flight, as measured before"
+        self._in_flight[name], finding = best_in_flight(bundle, *name)
+        return self._in_flight[name], finding
+
+
+def judge_of(recipe: Recipe) -> Judge:
+    """What decides on the recipe's parts: its calibration's thresholds, and its grades where they belong to them."""
+    info, calibration = recipe.bundle.info, recipe.calibration
+    scale = info.severity if fits(info.severity, calibration) else None
+    return Judge(calibration.threshold, calibration.map_threshold, info.preprocessing, scale)
+
+
+def open_recipes(tables: dict[str, RecipeTable], names: Iterable[str], engine: EngineTable) -> dict[str, Recipe]:
+    """Open the recipes of these names, each bundle once. Raises BundleError and CalibrationError."""
+    found: dict[str, Recipe] = {}
+    bundles: dict[Path, Recipe] = {}
+    for name in dict.fromkeys(names):
+        table = tables[name]
+        same = bundles.get(table.bundle)
+        found[name] = Recipe(name, same.bundle, same.calibration) if same else Recipe.open(name, table, engine)
+        bundles[table.bundle] = found[name]
+    return found
+
+
+def choose_calibration(bundle: Bundle, table: EngineTable) -> Calibration:
+    """Pick the latest calibration that the `[engine]` table admits. Raises CalibrationError with the remedy."""
+    for calibration in reversed(bundle.info.calibrations):
+        if table.backend in ("auto", calibration.backend) and table.precision in ("auto", calibration.precision):
+            return calibration
+    if (table.backend, table.precision) == ("auto", "auto"):
+        return bundle.latest_calibration
+    return bundle.calibration_for(table.backend, table.precision)

@@ -1,0 +1,17 @@
+"""What every table of the station file is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Address = Annotated[str, msgspec.Meta(pattern=r"^(tcp|ipc)://.+$")]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One table of the station file."""
