@@ -1,4 +1,4 @@
-"""The daemon's subcommands of `edge-inspect`: run, watch, doctor."""
+"""The daemon's subcommands of `edge-inspect`: run, watch, control, doctor."""
 
 from __future__ import annotations
 
@@ -57,6 +57,24 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if can_inspect(findings) else 1
 
 
+def _configure_control(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--connect",
+        default="tcp://127.0.0.1:5556",
+        metavar="ADDRESS",
+        help="the daemon's [control] bind (default: %(default)s)",
+    )
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="wait so long for the answer")
+    asked = parser.add_subparsers(dest="request", required=True, metavar="REQUEST")
+    asked.add_parser("status", help="print how the station and its cameras are, as JSON")
+
+
+def _control(options: argparse.Namespace) -> int:
+    from edge.asker import ask_station
+
+    return ask_station(options)
+
+
 run = Command(
     summary="judge every part that a camera sees and publish the verdicts",
     example="edge-inspect run --config station.toml",
@@ -69,6 +87,13 @@ watch = Command(
     example="edge-inspect watch --connect tcp://127.0.0.1:5555 --count 10",
     configure=_configure_watch,
     run=_watch,
+)
+
+control = Command(
+    summary="ask a running daemon something",
+    example="edge-inspect control --connect tcp://127.0.0.1:5556 status",
+    configure=_configure_control,
+    run=_control,
 )
 
 doctor = Command(

@@ -79,6 +79,18 @@ class PublishTable(Table, frozen=True, kw_only=True):
     ] = 2048
 
 
+class ControlTable(Table, frozen=True, kw_only=True):
+    """Where requests to the running daemon come in (ZeroMQ), as `edge-inspect control` sends them."""
+
+    bind: Annotated[
+        Address | None,
+        msgspec.Meta(
+            description="Address that requests come in at, `tcp://INTERFACE:PORT` or `ipc://PATH`. Whoever reaches it "
+            "controls the station. Without it the daemon takes no requests."
+        ),
+    ] = None
+
+
 class PipelineTable(Table, frozen=True, kw_only=True):
     """How much may wait between the workers of one camera, and how often a failed one is started again."""
 
@@ -115,6 +127,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     cameras: Annotated[dict[Name, CameraTable], msgspec.Meta(min_length=1)]
     engine: EngineTable = EngineTable()
     publish: PublishTable = PublishTable()
+    control: ControlTable = ControlTable()
     pipeline: PipelineTable = PipelineTable()
 
     def recipe_of(self, camera: str) -> str:

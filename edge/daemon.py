@@ -59,9 +59,9 @@ def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = No
         recipes = {name: opened[config.recipe_of(name)] for name in config.cameras}
         sources = {name: make_camera(table) for name, table in config.cameras.items()}
         pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes)
-        pipeline.announce()
-        _log.info("station %s publishes on %s", config.station, pipeline.endpoint)
         try:
+            pipeline.announce()
+            _log.info("station %s publishes on %s", config.station, pipeline.endpoint)
             products = {name: shelf.take(recipe) for name, recipe in recipes.items()}
             _await_subscriber(pipeline, config.publish.wait_for_subscriber_s, stop)
             if not stop.made:

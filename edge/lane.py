@@ -52,15 +52,19 @@ class Lane:
         """Whether its workers failed too often, so that it judges no part any more."""
         return self._supervisor is not None and bool(self._supervisor.exhausted)
 
+    @property
+    def workers(self) -> list[Worker]:
+        """Its workers, from the last one of the way to the first."""
+        return [worker for worker in (self._collecting, self._feeding, self._capturing) if worker is not None]
+
     def arm(self, product: Product) -> None:
         """Begin to take and judge parts. The caller keeps the product's engine open until after `drain`."""
         # The engine has one request more than it works on side by side: these wait here, and one is being collected.
         fed: BoundedQueue[Fed] = BoundedQueue(product.engine.in_flight, Policy.ALL)
         self._feeding = Worker(f"{self.name}.feeder", Feeder(product, self._frames, fed))
         self._collecting = Worker(f"{self.name}.collector", Collector(self.name, fed, self._judgements))
-        workers = (self._collecting, self._feeding, self._capturing)
-        self._supervisor = Supervisor(workers, self._health, self._limits.restarts, self._limits.restart_window_s)
-        for worker in workers:
+        self._supervisor = Supervisor(self.workers, self._health, self._limits.restarts, self._limits.restart_window_s)
+        for worker in self.workers:
             worker.start()
 
     def supervise(self) -> None:

@@ -1,4 +1,4 @@
-"""The lanes of one station, a lane a camera, and the publisher that speaks for all of them."""
+"""The lanes of one station, a lane a camera, and the workers that speak and listen for all of them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 from edge.cameras.camera import Camera
 from edge.config import StationConfig
+from edge.control import Control
 from edge.health import Health
 from edge.inspector import Judgement
 from edge.lane import Lane
 from edge.product import Product, Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
+from edge.requests import StatusReply, StatusRequest
 from edge.supervisor import Supervisor
 from edge.verdict import State
 from edge.worker import Worker, WorkerError
@@ -21,7 +23,7 @@ _LAST_WORDS_S = 5.0
 
 
 class Pipeline:
-    """One station from cameras to socket. `announce`, then `arm`, then `supervise` until the end, then `drain`."""
+    """One station from cameras to sockets. `announce`, then `arm`, then `supervise` until the end, then `drain`."""
 
     def __init__(self, config: StationConfig, cameras: Mapping[str, Camera], recipes: Mapping[str, Recipe]) -> None:
         """`cameras` and `recipes` by the camera's name: what each takes pictures with, and what it begins with."""
@@ -30,8 +32,11 @@ class Pipeline:
         self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
         self._publisher = Publisher(config.station, config.publish, recipes, self._judgements, self.health)
         self._speaking = Worker("publisher", self._publisher)
+        self.control = Control(config.control)
+        self.control.on(StatusRequest, lambda _: StatusReply(status=self._publisher.status()))
+        self._listening = Worker("control", self.control) if config.control.bind else None
         limits = config.pipeline
-        self._supervisor = Supervisor([self._speaking], self.health, limits.restarts, limits.restart_window_s)
+        self._supervisor = Supervisor(self._own_workers, self.health, limits.restarts, limits.restart_window_s)
         self._lanes = {
             name: Lane(table, cameras[name], limits, self._judgements, self.health.cameras[name])
             for name, table in config.cameras.items()
@@ -62,9 +67,15 @@ class Pipeline:
         """Whether the station cannot even say how it is."""
         return bool(self._supervisor.exhausted)
 
+    @property
+    def workers(self) -> list[Worker]:
+        """Every worker of the station, also those that do not run yet or any more."""
+        return [*self._own_workers, *(worker for lane in self._lanes.values() for worker in lane.workers)]
+
     def announce(self) -> None:
-        """Bind the socket and begin the heartbeats, in state Starting. Raises ConfigError for a port in use."""
-        self._speaking.start()
+        """Bind the sockets and begin the heartbeats, in state Starting. Raises ConfigError for a port in use."""
+        for worker in self._own_workers:
+            worker.start()
 
     def arm(self, products: Mapping[str, Product]) -> None:
         """Begin to take and judge parts, each camera's by its product. Their engines stay open until after `drain`."""
@@ -91,14 +102,22 @@ class Pipeline:
             self.health.enter(State.STOPPING, str(error))
             raise
         finally:
-            self._judgements.close()
-            self._speaking.join(max(deadline - time.monotonic(), _LAST_WORDS_S))
+            self._end(max(deadline - time.monotonic(), _LAST_WORDS_S))
 
     def abandon(self, reason: str) -> None:
         """End a start that failed: say why in the last heartbeat, and nothing more."""
         self.health.enter(State.STOPPING, reason)
+        self._end(_LAST_WORDS_S)
+
+    @property
+    def _own_workers(self) -> list[Worker]:
+        return [worker for worker in (self._speaking, self._listening) if worker is not None]
+
+    def _end(self, timeout_s: float) -> None:
+        if self._listening is not None:
+            self._listening.stop(timeout_s)
         self._judgements.close()
-        self._speaking.join(_LAST_WORDS_S)
+        self._speaking.join(timeout_s)
 
     def _drain_lanes(self, deadline: float) -> None:
         failure: WorkerError | None = None

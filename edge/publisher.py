@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 import time
 import uuid
@@ -17,6 +16,7 @@ from edge.inspector import Judgement
 from edge.product import Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.replay import ReplayRing
+from edge.sockets import bind_problem
 from edge.verdict import (
     CameraStatus,
     Heartbeat,
@@ -82,7 +82,7 @@ class Publisher(Job):
         try:
             self._socket.bind(self._table.bind)
         except zmq.ZMQError as error:
-            raise ConfigError(_bind_problem(self._table.bind, error)) from None
+            raise ConfigError(bind_problem("publish.bind", self._table.bind, error)) from None
         self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def step(self, stopping: threading.Event) -> bool:
@@ -132,9 +132,8 @@ class Publisher(Job):
             self._beat()
 
     def _beat(self) -> None:
-        condition = self._health.condition
-        self._send(heartbeat_topic(self._station), encode(self._heartbeat(condition)))
-        self._told = condition
+        self._told = self._health.condition
+        self._send(heartbeat_topic(self._station), encode(self.status()))
         self._due = time.monotonic() + self._table.heartbeat_s
 
     def _send_verdict(self, judgement: Judgement) -> None:
@@ -150,7 +149,9 @@ class Publisher(Job):
             raise RuntimeError("the publisher is not set up")
         self._socket.send_multipart([topic.encode(), message])
 
-    def _heartbeat(self, condition: Condition) -> Heartbeat:
+    def status(self) -> Heartbeat:
+        """The heartbeat of this moment. Safe to call from every thread."""
+        condition = self._health.condition
         return Heartbeat(
             session_id=self.session_id,
             station=self._station,
@@ -222,9 +223,3 @@ def _stage_times(judgement: Judgement) -> StageTimes:
 def _printable(text: str) -> str:
     # File names may hold bytes that are no UTF-8; JSON cannot carry them, and must not fail over them.
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _bind_problem(address: str, error: zmq.ZMQError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"publish.bind: {address} is in use already; stop the other program or choose another port"
-    return f"publish.bind: cannot listen on {address}: {error.strerror}; name an address of this machine"

@@ -48,7 +48,7 @@ def test_a_camera_begins_with_the_recipe_it_names_or_with_the_only_one() -> None
     ("changes", "message"),
     [
         ({"statoin": "x"}, "unknown key `statoin`; did you mean `station`?"),
-        ({"zzz": 1}, "unknown key `zzz`; known here: station, recipes, cameras, engine, publish, pipeline"),
+        ({"zzz": 1}, "unknown key `zzz`; known here: station, recipes, cameras, engine, publish, control"),
         ({"cameras": {"top": {"kind": "folder", "pth": "in"}}}, "unknown key `cameras.top.pth`; did you mean `path`?"),
         ({"cameras": {"top": {"kind": "video", "path": "a", "settle_s": 1}}}, "unknown key `cameras.top.settle_s`"),
         ({"publish": {"heartbeat": 1}}, "unknown key `publish.heartbeat`; did you mean `heartbeat_s`?"),

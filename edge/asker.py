@@ -1,0 +1,83 @@
+"""`edge-inspect control`: asks a running daemon something over its control socket."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from types import TracebackType
+
+import msgspec
+import zmq
+
+from edge.client import LONGEST_MESSAGE, SilenceError
+from edge.requests import AnyReply, Refused, Request, StatusReply, StatusRequest, decode_reply, encode
+from engines.errors import UsageError
+
+
+class Asker:
+    """A connection to one daemon's control socket. Use it as a context manager, in one thread."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+
+    def __enter__(self) -> Asker:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
+        try:
+            self._socket.connect(self._endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise UsageError(
+                f"cannot connect to {self._endpoint!r}: {error.strerror}; expected an address like tcp://127.0.0.1:5556"
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket. Calling it twice is harmless."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._context is not None:
+            self._context.term()
+        self._socket = self._context = None
+
+    def ask(self, request: Request, timeout_s: float) -> AnyReply:
+        """Send one request and return its reply. Raises SilenceError where none comes, MessageError for foreign bytes.
+
+        After a SilenceError open another one: the reply may still come, and be taken for that of the next request.
+        """
+        if self._socket is None:
+            raise UsageError("an Asker asks inside its `with` block only")
+        self._socket.send(encode(request))
+        if not self._socket.poll(int(1000 * timeout_s)):
+            raise SilenceError(
+                f"{self._endpoint} has not answered within {timeout_s:g} s; is the daemon running there, with "
+                "[control] bind in its station file?"
+            )
+        return decode_reply(self._socket.recv_multipart()[-1])
+
+
+def ask_station(options: argparse.Namespace) -> int:
+    """Ask what the command line says, print the answer, and return the exit code: 1 where it was refused."""
+    with Asker(options.connect) as asker:
+        reply = asker.ask(_request(options), options.timeout)
+    if isinstance(reply, Refused):
+        print(f"refused: {reply.reason}", file=sys.stderr)
+        return 1
+    if isinstance(reply, StatusReply):
+        print(msgspec.json.format(msgspec.json.encode(reply.status)).decode())
+    else:
+        print(reply.message)
+    return 0
+
+
+def _request(options: argparse.Namespace) -> Request:
+    return StatusRequest()

@@ -1,0 +1,109 @@
+"""What the running daemon can be asked over its control socket, and what it answers.
+
+JSON, one type a struct, told apart by `type`. A request of an unknown type or with an unknown field is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from edge.table import Name
+from edge.verdict import Heartbeat, MessageError
+
+SCHEMA = 1
+Job = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Text = Annotated[str, msgspec.Meta(max_length=256)]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What every request carries. The reply repeats `request_id`, whatever the asker chose."""
+
+    schema: int = SCHEMA
+    request_id: Text = ""
+
+
+class StatusRequest(Request, frozen=True, kw_only=True, tag="status"):
+    """How are the station and its cameras? Answered with a `StatusReply`."""
+
+
+class RecipeRequest(Request, frozen=True, kw_only=True, tag="recipe"):
+    """Judge the parts of `camera`, or of every camera, by another recipe: named by `recipe` or by its `job` number."""
+
+    camera: Name | None = None
+    recipe: Name | None = None
+    job: Job | None = None
+
+
+class TriggerRequest(Request, frozen=True, kw_only=True, tag="trigger"):
+    """A part stands before `camera`: take its picture. `part_id` and `encoder` come back in its verdict."""
+
+    camera: Name
+    part_id: Text | None = None
+    encoder: int | None = None
+
+
+class ReloadRequest(Request, frozen=True, kw_only=True, tag="reload"):
+    """Read the station file again, as after SIGHUP. The reply says what has changed and what needs a restart."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """What every reply carries."""
+
+    schema: int = SCHEMA
+    request_id: str = ""
+
+
+class Done(Reply, frozen=True, kw_only=True, tag="done"):
+    """It was done; `message` says what."""
+
+    message: str
+
+
+class Refused(Reply, frozen=True, kw_only=True, tag="refused"):
+    """It was not done, and nothing has changed; `reason` says why."""
+
+    reason: str
+
+
+class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
+    """The heartbeat that the station would send now."""
+
+    status: Heartbeat
+
+
+AnyRequest = StatusRequest | RecipeRequest | TriggerRequest | ReloadRequest
+AnyReply = Done | Refused | StatusReply
+_Message = TypeVar("_Message", AnyRequest, AnyReply)
+
+_ENCODER = msgspec.json.Encoder()
+_REQUESTS = msgspec.json.Decoder(AnyRequest)
+_REPLIES = msgspec.json.Decoder(AnyReply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """Encode one request or reply as JSON."""
+    return _ENCODER.encode(message)
+
+
+def decode_request(data: bytes) -> AnyRequest:
+    """Decode one request. Raises MessageError for what is none, or one of another schema."""
+    return _checked(_REQUESTS, data)
+
+
+def decode_reply(data: bytes) -> AnyReply:
+    """Decode one reply. Raises MessageError for what is none, or one of another schema."""
+    return _checked(_REPLIES, data)
+
+
+def _checked(decoder: msgspec.json.Decoder[_Message], data: bytes) -> _Message:
+    try:
+        message = decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MessageError(f"not understood: {error}") from None
+    if message.schema != SCHEMA:
+        raise MessageError(
+            f"expected schema {SCHEMA}, found {message.schema}; install the same version of edge-inspect on both sides"
+        )
+    return message
