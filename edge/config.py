@@ -15,6 +15,7 @@ import msgspec
 
 from edge.cameras.tables import CameraTable
 from edge.table import Address, Count, Name, Seconds, Table
+from edge.trust import TrustTable
 from engines.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -129,6 +130,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     publish: PublishTable = PublishTable()
     control: ControlTable = ControlTable()
     pipeline: PipelineTable = PipelineTable()
+    trust: TrustTable = TrustTable()
 
     def recipe_of(self, camera: str) -> str:
         """Name of the recipe that a camera begins with."""

@@ -80,6 +80,8 @@ def _kind(annotation: Any) -> str:
         return " \\| ".join(f'`"{choice}"`' for choice in get_args(annotation))
     if origin in (Union, UnionType):
         return " or ".join(_kind(choice) for choice in get_args(annotation) if choice is not NoneType)
+    if origin is tuple:
+        return f"list of: {_kind(get_args(annotation)[0])}"
     return {float: "number", int: "whole number", str: "text", Path: "path"}[annotation]
 
 
@@ -94,6 +96,8 @@ def _limits(annotation: Any) -> str:
 def _literal(value: object) -> str:
     if value is None:
         return "not set"
+    if isinstance(value, tuple):
+        value = list(value)
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 

@@ -55,7 +55,7 @@ def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = No
     # One small resize at a time: OpenCV's pool would only take cores from the engine.
     cv2.setNumThreads(1)
     with StopRequest() as stop, Shelf(config.engine) as shelf:
-        opened = open_recipes(config.recipes, map(config.recipe_of, config.cameras), config.engine)
+        opened = open_recipes(config, map(config.recipe_of, config.cameras))
         recipes = {name: opened[config.recipe_of(name)] for name in config.cameras}
         sources = {name: make_camera(table) for name, table in config.cameras.items()}
         pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes)

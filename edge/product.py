@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ from types import TracebackType
 
 from calibration.golden import check_parity
 from calibration.severity import fits
-from edge.config import EngineTable, RecipeTable
+from edge.config import EngineTable, RecipeTable, StationConfig
 from edge.decision import Judge
 from engines.bundle import Bundle, Calibration
 from engines.engine import Engine
 from engines.errors import CalibrationError
 from engines.registry import open_engine
+from engines.signature import PublicKey, load_public_keys, open_trusted
 from engines.tuning import best_in_flight
 
 _log = logging.getLogger(__name__)
@@ -32,9 +33,9 @@ class Recipe:
     calibration: Calibration
 
     @classmethod
-    def open(cls, name: str, table: RecipeTable, engine: EngineTable) -> Recipe:
-        """Open and verify the bundle. Raises BundleError and CalibrationError."""
-        bundle = Bundle.open(table.bundle)
+    def open(cls, name: str, table: RecipeTable, engine: EngineTable, keys: Sequence[PublicKey]) -> Recipe:
+        """Open and verify the bundle; any `keys` must have signed it. Raises BundleError, CalibrationError."""
+        bundle = open_trusted(table.bundle, keys)
         return cls(name, bundle, choose_calibration(bundle, engine))
 
 
@@ -112,14 +113,20 @@ def judge_of(recipe: Recipe) -> Judge:
     return Judge(calibration.threshold, calibration.map_threshold, info.preprocessing, scale)
 
 
-def open_recipes(tables: dict[str, RecipeTable], names: Iterable[str], engine: EngineTable) -> dict[str, Recipe]:
-    """Open the recipes of these names, each bundle once. Raises BundleError and CalibrationError."""
+def open_recipes(config: StationConfig, names: Iterable[str]) -> dict[str, Recipe]:
+    """Open the station's recipes of these names, each bundle once, as its tables `[engine]` and `[trust]` say.
+
+    Raises BundleError, CalibrationError, and KeyFileError for a key that cannot be read.
+    """
+    keys = load_public_keys(config.trust.keys)
     found: dict[str, Recipe] = {}
     bundles: dict[Path, Recipe] = {}
     for name in dict.fromkeys(names):
-        table = tables[name]
+        table = config.recipes[name]
         same = bundles.get(table.bundle)
-        found[name] = Recipe(name, same.bundle, same.calibration) if same else Recipe.open(name, table, engine)
+        found[name] = (
+            Recipe(name, same.bundle, same.calibration) if same else Recipe.open(name, table, config.engine, keys)
+        )
         bundles[table.bundle] = found[name]
     return found
 
