@@ -46,7 +46,7 @@ def measure_exceedance(
     above = np.maximum(anomaly_map - np.float32(map_threshold), 0)
     return Exceedance(
         peak=max(score - threshold, 0.0),
-        area=np.count_nonzero(above) / above.size,
+        area=int(np.count_nonzero(above)) / above.size,
         integrated=float(above.mean(dtype=np.float64)),
     )
 

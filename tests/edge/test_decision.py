@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -48,6 +49,7 @@ def test_what_is_not_ok_has_a_severity_and_nothing_else_has() -> None:
     spot[10:14, 20:28] = 3.0
     found = judge_of(0.5).decide(2.0, spot, (64, 64)).severity
     assert found == Severity(peak=1.5, area=32 / 64**2, integrated=2 * 32 / 64**2, grade="uncalibrated")
+    assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(found)), Severity) == found
     assert judge_of(0.5).decide(0.5, spot, (64, 64)).severity is None
     assert judge_of(0.5).decide(math.nan, spot, (64, 64)).severity is None
 
