@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.errors import CameraError
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,12 @@ class Frame:
 
     `image` is uint8, BGR `(H, W, 3)` or grey `(H, W)`; None where `fault` says why there is none.
     `captured_ns` is the monotonic clock, `captured_at` the wall clock (seconds since 1970) of the same moment;
-    `capture_ms` is the time it took to read and decode.
+    `capture_ms` is the time it took to read and decode. `missed` frames were lost before this one, where the source
+    numbers its frames and none of them was a part that somebody waits for.
+
+    Of a triggered camera `trigger_id` is the id that `Camera.trigger` was given, or with hardware triggers the camera's
+    own number. `encoder` is the count of the line's encoder, `triggered_ns` the monotonic clock of the trigger, as far
+    as they are known. A trigger whose frame never came is a Frame with the `frame_id` 0.
     """
 
     frame_id: int
@@ -27,13 +35,30 @@ class Frame:
     part_id: str | None = None
     trigger_id: int | None = None
     fault: str = ""
+    missed: int = 0
+    encoder: int | None = None
+    triggered_ns: int | None = None
+
+
+class Triggering(str, Enum):
+    """What has a camera take a frame: its own clock or a writer, `Camera.trigger`, or an electric signal."""
+
+    NONE = "none"
+    SOFTWARE = "software"
+    HARDWARE = "hardware"
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """`free_running`: frames come whether anybody is ready or not, so the newest one wins; else each one counts."""
+    """`free_running`: frames come whether anybody is ready or not, so the newest one wins; else each one counts.
+
+    With hardware triggers the camera numbers its frames from 1 to `cycle` and then from 1 again; 0: it never begins
+    again.
+    """
 
     free_running: bool
+    triggering: Triggering = Triggering.NONE
+    cycle: int = 0
 
 
 class Camera(ABC):
@@ -52,6 +77,13 @@ class Camera(ABC):
 
         A part that is there but cannot be read is a Frame with a `fault`. Raises CameraError when the source is lost.
         """
+
+    def trigger(self, trigger_id: int) -> None:
+        """Have one frame taken; the frame that `read` returns for it carries `trigger_id`.
+
+        Raises CameraError where the camera is lost, or takes no software trigger.
+        """
+        raise CameraError(f"{self.name} takes no software trigger")
 
     @abstractmethod
     def close(self) -> None:
