@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import signal
 import time
 from collections.abc import Mapping
-from types import FrameType, TracebackType
 
 import cv2
 
@@ -15,34 +13,10 @@ from edge.cameras.kinds import make_camera
 from edge.config import StationConfig
 from edge.pipeline import Pipeline
 from edge.product import Shelf, open_recipes
+from edge.stop import StopRequest
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.05
-
-
-class StopRequest:
-    """SIGTERM or SIGINT while it is entered sets `made`; a second signal ends the process at once."""
-
-    def __init__(self) -> None:
-        # A plain flag: taking a lock inside a signal handler can deadlock with the code that was interrupted.
-        self.made = False
-        self._previous: dict[int, object] = {}
-
-    def __enter__(self) -> StopRequest:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.made = True
-        for each in self._previous:
-            signal.signal(each, signal.SIG_DFL)
 
 
 def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = None) -> int:
