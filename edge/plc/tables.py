@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from edge.config import Count, Seconds, Table
+from edge.table import Address, Count, Name, Seconds, Table
 
 
 class LogTable(Table, frozen=True, kw_only=True):
@@ -16,6 +17,32 @@ class LogTable(Table, frozen=True, kw_only=True):
     path: Annotated[
         Path | None, msgspec.Meta(description="File that lines are appended to; stdout where it is left out.")
     ] = None
+
+
+_Register = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+
+
+class ModbusTable(Table, frozen=True, kw_only=True):
+    """Modbus TCP; the PLC is the server. `docs/plc-map.md` says what its registers mean."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, description="Name or address of the PLC.")]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535, description="TCP port of the PLC.")] = 502
+    unit: Annotated[int, msgspec.Meta(ge=0, le=255, description="Unit identifier of the PLC.")] = 1
+    timeout_s: Annotated[
+        Seconds, msgspec.Meta(description="A request that is not answered so soon has lost the PLC. There is no retry.")
+    ] = 0.1
+    retry_s: Annotated[Seconds, msgspec.Meta(description="Pause between two tries to connect.")] = 0.5
+    heartbeat_s: Annotated[Seconds, msgspec.Meta(description="The gateway's heartbeat changes this often.")] = 0.1
+    outputs_at: Annotated[_Register, msgspec.Meta(description="First holding register of the status block.")] = 0
+    results_at: Annotated[_Register, msgspec.Meta(description="First holding register of the result slots.")] = 16
+    slots: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, le=1024, description="Result slots; more than parts can be between the sensor and the ejector."
+        ),
+    ] = 32
+    inputs_at: Annotated[_Register, msgspec.Meta(description="First holding register that the PLC writes.")] = 200
+    ejector_coil: Annotated[_Register, msgspec.Meta(description="Coil that is on while a part is pushed out.")] = 0
 
 
 class PlcTable(Table, frozen=True, kw_only=True):
@@ -78,4 +105,37 @@ class PlcTable(Table, frozen=True, kw_only=True):
     ] = 0.2
     rate_window: Annotated[Count, msgspec.Meta(description="Latest parts that the share is taken of.")] = 100
     poll_s: Annotated[Seconds, msgspec.Meta(description="How often the PLC is asked.")] = 0.005
+    connect: Annotated[
+        Address | None, msgspec.Meta(description="Where verdicts come from; the address of `[publish]` if left out.")
+    ] = None
+    cameras: Annotated[
+        tuple[Name, ...],
+        msgspec.Meta(description="Each of them must say OK before a part is released; all of the station if left out."),
+    ] = ()
+    modbus: ModbusTable | None = None
     log: LogTable | None = None
+
+    def contradictions(self, cameras: Collection[str]) -> Iterator[str]:
+        """What cannot be, or not be safe, in a station with these cameras."""
+        for camera in self.cameras:
+            if camera not in cameras:
+                yield f"`plc.cameras`: there is no camera {camera!r}; choose from {', '.join(cameras)}"
+        if self.margin >= self.travel:
+            yield f"`plc.margin`: {self.margin:g} leaves nothing of the travel {self.travel:g}; choose a smaller one"
+        if self.parts == "trigger" and self.modbus is None:
+            yield '`plc.parts`: "trigger" needs `[plc.modbus]`, for the PLC tells of the parts; or choose "verdict"'
+        if self.parts == "verdict":
+            yield from self._contradictions_without_sensor(cameras)
+        if self.fire == "release" and self.modbus is not None:
+            yield (
+                '`plc.fire`: "release" is not for Modbus: a frozen PLC could carry it out later, for another part; '
+                "the result slots release by number, `docs/plc-map.md`"
+            )
+
+    def _contradictions_without_sensor(self, cameras: Collection[str]) -> Iterator[str]:
+        if self.fire != "release":
+            yield '`plc.fire`: parts = "verdict" needs "release", or a part without a verdict would pass'
+        if self.track != "time":
+            yield '`plc.track`: parts = "verdict" needs "time": a verdict does not say where the belt was'
+        if len(self.cameras or cameras) != 1:
+            yield '`plc.cameras`: parts = "verdict" takes one camera: nothing says which verdicts are on one part'
