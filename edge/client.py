@@ -9,6 +9,7 @@ A gap is filled from the daemon's memory where the address of its control socket
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from types import TracebackType
@@ -97,7 +98,7 @@ class Subscriber:
                 raise UsageError("a Subscriber receives inside its `with` block only")
             # Short waits, so that silence is noticed in time.
             wait_s = min(max(deadline - time.monotonic(), 0.0), 0.1)
-            if self._socket.poll(int(1000 * wait_s)):
+            if self._socket.poll(math.ceil(1000 * wait_s)):
                 self._take(self._socket.recv_multipart())
             else:
                 # Only now: what had come already while nobody called was no silence.

@@ -1,4 +1,4 @@
-"""The daemon's subcommands of `edge-inspect`: run, watch, control, doctor."""
+"""The daemon's subcommands of `edge-inspect`: run, watch, control, plc, doctor."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def _watch(options: argparse.Namespace) -> int:
     from edge.watch import watch_stations
 
     return watch_stations(options)
+
+
+def _plc(options: argparse.Namespace) -> int:
+    import logging
+
+    from edge.config import load_config
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    config = load_config(options.config)
+    from edge.plc.station import run_gateway
+
+    return run_gateway(config)
 
 
 def _configure_doctor(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +106,13 @@ control = Command(
     example="edge-inspect control --connect tcp://127.0.0.1:5556 status",
     configure=_configure_control,
     run=_control,
+)
+
+plc = Command(
+    summary="drive the reject: take verdicts to the PLC, and reject whatever nobody vouches for",
+    example="edge-inspect plc --config station.toml",
+    configure=_configure_run,
+    run=_plc,
 )
 
 doctor = Command(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from edge.cameras.tables import CameraTable
+from edge.plc.tables import PlcTable
 from edge.table import Address, Count, Name, Seconds, Table
 from edge.trust import TrustTable
 from engines.errors import ConfigError
@@ -131,6 +132,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     control: ControlTable = ControlTable()
     pipeline: PipelineTable = PipelineTable()
     trust: TrustTable = TrustTable()
+    plc: PlcTable | None = None
 
     def recipe_of(self, camera: str) -> str:
         """Name of the recipe that a camera begins with."""
@@ -190,6 +192,8 @@ def _contradictions(config: StationConfig) -> Iterator[str]:
             yield f"`cameras.{name}`: the table lacks the key `recipe`; choose from {known}"
         if camera.recipe is not None and camera.recipe not in config.recipes:
             yield f"`cameras.{name}.recipe`: there is no recipe {camera.recipe!r}; choose from {known}"
+    if config.plc is not None:
+        yield from config.plc.contradictions(config.cameras)
     jobs: dict[int, str] = {}
     for name, recipe in config.recipes.items():
         if recipe.job is not None and jobs.setdefault(recipe.job, name) != name:

@@ -29,8 +29,16 @@ def reference() -> str:
     sections = [_section("Top level", "", StationConfig)]
     for field in msgspec.structs.fields(StationConfig):
         name = f"{field.name}.NAME" if is_named(field.type) else field.name
-        sections += [_section(_title(name, table), name, table) for table in tables_of(field.type)]
+        for table in tables_of(field.type):
+            sections += [_section(_title(name, table), name, table), *_inner_sections(name, table)]
     return "\n".join([_INTRODUCTION, *sections])
+
+
+def _inner_sections(name: str, table: type[msgspec.Struct]) -> Iterator[str]:
+    for field in msgspec.structs.fields(table):
+        for inner in tables_of(field.type):
+            within = f"{name}.{field.name}"
+            yield _section(_title(within, inner), within, inner)
 
 
 def _title(name: str, table: type[msgspec.Struct]) -> str:

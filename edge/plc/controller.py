@@ -32,7 +32,6 @@ class Controller:
 
     def __init__(self, table: PlcTable, cameras: Collection[str]) -> None:
         self._table = table
-        (self._camera,) = cameras
         self._belt: Belt = EncoderBelt(table.encoder_bits) if table.track == "encoder" else TimedBelt()
         self._conveyor = Conveyor(cameras, table.travel, table.margin)
         self._early = EarlyOpinions(table.early_s)
@@ -50,6 +49,8 @@ class Controller:
 
     def hear(self, message: Verdict | Heartbeat, now: float) -> None:
         """Take a message of the vision process into account."""
+        # First what was due before it: a late word must not count because nobody had looked at the clock.
+        self._rule_on_overdue(now)
         if isinstance(message, Verdict):
             self._weigh(message, now)
         else:
@@ -73,13 +74,18 @@ class Controller:
         if before is not None:
             self._note_parts(before.trigger, inputs.trigger, position, now)
             if inputs.reset and not before.reset:
-                self._reset()
+                self.reset()
 
     def lose(self, reason: str) -> None:
         """The PLC cannot be reached: where its parts are is not known any more, and none of them is released."""
         self._failsafe.hold(Fault.PLC_LOST, reason)
         self._abandon("the PLC was lost")
         self._inputs = None
+
+    def reset(self) -> None:
+        """The operator has looked, and lets the line go on after a lockout."""
+        self._lockout.reset()
+        self._failsafe.clear(Fault.LOCKOUT)
 
     def stumble(self, fault: Fault, now: float, reason: str) -> None:
         """Something else went wrong at this moment."""
@@ -91,11 +97,8 @@ class Controller:
         self._check_plc(now)
         for opinion in self._early.expire(now):
             self._failsafe.happened(Fault.LATE, now, f"a verdict on part {opinion.number}, which is not on the belt")
-        position = self._belt.position(now)
-        for ruling in self._conveyor.overdue(position):
-            self._failsafe.happened(Fault.LATE, now, f"part {ruling.number}: {ruling.reason}")
-            self._actions.append(ruling)
-        for departure in self._conveyor.leaving(position):
+        self._rule_on_overdue(now)
+        for departure in self._conveyor.leaving(self._belt.position(now)):
             self._let_go(departure, now)
         self._switch(now)
 
@@ -129,7 +132,7 @@ class Controller:
         )
 
     def _weigh(self, verdict: Verdict, now: float) -> None:
-        opinion = Opinion(self._number_of(verdict), self._camera, verdict.evaluation, verdict.reason)
+        opinion = Opinion(self._number_of(verdict), verdict.camera, verdict.evaluation, verdict.reason)
         if opinion.evaluation is Evaluation.NOT_DECIDABLE:
             self._failsafe.happened(Fault.NOT_DECIDABLE, now, f"part {opinion.number}: {opinion.reason}")
         if self._table.parts == "verdict" and opinion.number not in self._conveyor:
@@ -177,6 +180,11 @@ class Controller:
         if self._lockout.locked:
             self._follow(self._conveyor.condemn(number, "lockout"))
 
+    def _rule_on_overdue(self, now: float) -> None:
+        for ruling in self._conveyor.overdue(self._belt.position(now)):
+            self._failsafe.happened(Fault.LATE, now, f"part {ruling.number}: {ruling.reason}")
+            self._actions.append(ruling)
+
     def _follow(self, ruling: Ruling | None) -> None:
         if ruling is not None:
             self._actions.append(ruling)
@@ -191,18 +199,18 @@ class Controller:
 
     def _let_go(self, departure: Departure, now: float) -> None:
         ruling = departure.ruling
-        self._ejector.meet(ruling, now)
-        self._fired_for = departure
+        if now - self._belt.moment(departure.position, now) > self._table.pulse_s:
+            # After a pause of this process: a pulse now would hit another part.
+            self._failsafe.happened(Fault.LATE, now, f"part {ruling.number} passed the ejector unattended")
+        else:
+            self._ejector.meet(ruling, now)
+            self._fired_for = departure
         self._actions.append(Left(ruling))
         self._rate.note(ruling.evaluation)
         self._lockout.note(ruling.evaluation)
         if self._lockout.locked and Fault.LOCKOUT not in self._failsafe:
             self._failsafe.hold(Fault.LOCKOUT, f"{self._table.lockout_after} defective parts in a row")
             self._actions += self._conveyor.condemn_all("lockout")
-
-    def _reset(self) -> None:
-        self._lockout.reset()
-        self._failsafe.clear(Fault.LOCKOUT)
 
     def _switch(self, now: float) -> None:
         level = self._ejector.level(now)

@@ -21,8 +21,6 @@ class Fault(IntEnum):
     NOT_DECIDABLE = 10
     MISSED_TRIGGER = 11
     OVERLOAD = 12
-    RECIPE = 13
-    READ_BACK = 14
 
     @property
     def word(self) -> str:

@@ -1,0 +1,75 @@
+"""`edge-inspect plc`: builds the gateway that a station file describes, and runs it until a signal."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+from types import FrameType, TracebackType
+
+from edge.client import Subscriber
+from edge.config import StationConfig
+from edge.plc.controller import Controller
+from edge.plc.gateway import Gateway
+from edge.plc.log import Log
+from edge.plc.modbus import Modbus
+from edge.plc.output import Output
+from edge.plc.tables import PlcTable
+from edge.stop import StopRequest
+from engines.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+def run_gateway(config: StationConfig) -> int:
+    """Run one station's gateway until SIGTERM or SIGINT; SIGUSR1 is the operator's reset. Exit code 0.
+
+    Raises ConfigError where the station file has no `[plc]`, and OutputError for an output that cannot work.
+    """
+    table = config.plc
+    if table is None:
+        raise ConfigError("expected a table [plc] in the station file, found none; docs/plc-map.md shows one")
+    controller = Controller(table, table.cameras or tuple(config.cameras))
+    plc = Modbus(table.modbus) if table.modbus else None
+    address = table.connect or reachable(config.publish.bind)
+    with StopRequest() as stop, OperatorReset() as reset, Subscriber(address, station=config.station) as subscriber:
+        gateway = Gateway(controller, subscriber, plc, _listeners(table), table.poll_s)
+        _log.info("the gateway of station %s listens to %s", config.station, address)
+        gateway.run(lambda: stop.made, lambda: reset.pass_on(controller))
+    _log.info("the gateway of station %s stopped", config.station)
+    return 0
+
+
+class OperatorReset:
+    """SIGUSR1 while it is entered, as `systemctl kill --signal=USR1` sends it: the reset of a lockout by hand."""
+
+    def __init__(self) -> None:
+        self._wanted = False
+        self._previous: object = None
+
+    def __enter__(self) -> OperatorReset:
+        self._previous = signal.signal(signal.SIGUSR1, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGUSR1, self._previous)  # type: ignore[arg-type]
+
+    def pass_on(self, controller: Controller) -> None:
+        """Reset the controller where it was asked for."""
+        if self._wanted:
+            self._wanted = False
+            controller.reset()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._wanted = True
+
+
+def reachable(bind: str) -> str:
+    """The address to connect to where a daemon of this machine listens on `bind`."""
+    return re.sub(r"^tcp://(\*|0\.0\.0\.0|\[::\])(?=:)", "tcp://127.0.0.1", bind)
+
+
+def _listeners(table: PlcTable) -> list[Output]:
+    return [Log(table.log)] if table.log else []

@@ -1,0 +1,197 @@
+"""`edge-inspect plc` as a process of its own, between a socket that speaks like the daemon and a PLC in C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.plc_program import EJECTED, PASSES, PlcProgram
+from edge.verdict import Evaluation, State
+from tests.edge.plc.vision import STATION, Vision
+
+PATIENCE_S = 30.0
+
+
+class Line:
+    """A gateway that runs, the PLC it drives, and what it has written down."""
+
+    def __init__(self, plc: PlcProgram, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.plc = plc
+        self.process = process
+        self._log = log
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()] if self._log.exists() else []
+
+    def until(self, what: str, enough: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not enough():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                pytest.fail(f"{what} did not come; exit code {self.process.poll()}, last: {self.lines[-5:]}")
+            time.sleep(0.005)
+
+    def until_ready(self, ready: bool = True) -> None:
+        self.until(f"ready {ready}", lambda: [x["ready"] for x in self.lines if x["event"] == "status"][-1:] == [ready])
+
+    def until_fault(self, fault: str) -> None:
+        self.until(fault, lambda: any(x["event"] == "fault" and x["fault"] == fault and x["began"] for x in self.lines))
+
+    def until_ruled(self, number: int) -> None:
+        self.until(f"ruling {number}", lambda: self.rulings(number))
+
+    def rulings(self, number: int) -> list[str]:
+        return [x["evaluation"] for x in self.lines if x["event"] == "ruling" and x["number"] == number]
+
+    def enter(self, number: int) -> None:
+        """A part passes the sensor."""
+        self.plc.image.sensor = number
+        self.plc.scan_once()
+
+    def sort(self, number: int) -> int:
+        """The part comes to the ejector; what the PLC makes of it."""
+        self.plc.image.ejector = number
+        self.plc.scan_once()
+        return int(self.plc.image.decision[number])
+
+
+Start = Callable[..., Line]
+
+
+@pytest.fixture
+def start(plc: PlcProgram, tmp_path: Path, endpoint: str, cli: tuple[str, ...]) -> Iterator[Start]:
+    """`start(more="", cameras=("top",))`: a gateway with these settings of `[plc]`."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def run(more: str = "", cameras: tuple[str, ...] = ("top",)) -> Line:
+        log = tmp_path / "gateway.jsonl"
+        tables = "".join(f'[cameras.{name}]\nkind = "folder"\npath = "in"\n' for name in cameras)
+        station = tmp_path / "station.toml"
+        station.write_text(
+            f'station = "{STATION}"\n[recipes.flange]\nbundle = "b"\n{tables}[publish]\nbind = "{endpoint}"\n'
+            f"[plc]\ntravel = 0.6\nmargin = 0.1\nhold_s = 0.2\npulse_s = 0.03\n{more}\n"
+            f'[plc.modbus]\nhost = "127.0.0.1"\nport = {plc.port}\nretry_s = 0.05\n[plc.log]\npath = "{log}"\n'
+        )
+        processes.append(subprocess.Popen([*cli, "plc", "--config", str(station)]))
+        return Line(plc, processes[-1], log)
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def vision(endpoint: str) -> Iterator[Vision]:
+    with Vision(endpoint) as speaker:
+        yield speaker
+
+
+def test_a_gateway_that_starts_before_vision_is_not_ready_and_rejects(start: Start, endpoint: str) -> None:
+    line = start()
+    line.until("the PLC", lambda: any(x.get("fault") == "plc_lost" and not x["began"] for x in line.lines))
+    line.enter(1)
+    line.until_ruled(1)
+    assert (line.rulings(1), line.sort(1)) == (["NotDecidable"], EJECTED)
+    line.until_ready(False)
+    with Vision(endpoint) as vision:
+        vision.wait_for_subscriber()
+        vision.beat()
+        line.until_ready()
+
+
+def test_good_parts_pass_and_bad_ones_are_pushed_out_at_their_moment(start: Start, vision: Vision) -> None:
+    line = start()
+    vision.wait_for_subscriber()
+    vision.beat()
+    line.until_ready()
+    for number, evaluation in ((1, Evaluation.OK), (2, Evaluation.NOT_OK)):
+        line.enter(number)
+        vision.judge(number, evaluation)
+        line.until_ruled(number)
+    line.until("both switches", lambda: sum(x["event"] == "switch" for x in line.lines) == 2)
+    assert [line.sort(1), line.sort(2)] == [PASSES, EJECTED]
+    assert [x["number"] for x in line.lines if x["event"] == "left"] == [1, 2]
+    assert list(line.plc.image.event_coil[: line.plc.image.events]) == [1, 0]
+
+
+def test_one_of_two_cameras_releases_nothing(start: Start, vision: Vision) -> None:
+    line = start(cameras=("top", "side"))
+    vision.wait_for_subscriber()
+    vision.beat()
+    line.until_ready()
+    line.enter(1)
+    vision.judge(1, camera="top")
+    line.until_ruled(1)
+    line.enter(2)
+    vision.judge(2, camera="side")
+    vision.judge(2, camera="top")
+    line.until_ruled(2)
+    assert (line.rulings(1), line.rulings(2)) == (["NotDecidable"], ["OK"])
+    assert [line.sort(1), line.sort(2)] == [EJECTED, PASSES]
+
+
+@pytest.mark.parametrize("fault", ["gap", "silence", "not_running", "not_decidable"])
+def test_what_is_wrong_with_vision_clears_ready_and_goes_without_a_hand(
+    start: Start, vision: Vision, fault: str
+) -> None:
+    line = start()
+    vision.wait_for_subscriber()
+    vision.beat()
+    line.until_ready()
+    if fault == "gap":
+        vision.judge(1, sent=False)
+        vision.judge(2)
+    elif fault == "not_running":
+        vision.beat(State.DEGRADED)
+    elif fault == "not_decidable":
+        vision.judge(1, Evaluation.NOT_DECIDABLE)
+    line.until_fault(fault)
+    vision.beat()
+    line.until_ready()
+
+
+def test_a_frozen_and_a_killed_plc_are_noticed_and_found_again(start: Start, vision: Vision) -> None:
+    line = start("lockout_after = 0")
+    vision.wait_for_subscriber()
+    for stop, go in ((line.plc.freeze, line.plc.thaw), (line.plc.kill, line.plc.start)):
+        vision.beat()
+        line.until_ready()
+        stop()
+        line.until_ready(False)
+        go()
+        line.until_ready()
+
+
+def test_defective_parts_in_a_row_lock_until_the_operator_resets(start: Start, vision: Vision) -> None:
+    line = start("lockout_after = 1")
+    vision.wait_for_subscriber()
+    vision.beat()
+    line.until_ready()
+    line.enter(1)
+    vision.judge(1, Evaluation.NOT_OK)
+    line.until_fault("lockout")
+    line.process.send_signal(signal.SIGUSR1)
+    vision.beat()
+    line.until_ready()
+
+
+def test_a_stop_leaves_the_line_not_ready_and_the_coil_off(start: Start, vision: Vision) -> None:
+    line = start()
+    vision.wait_for_subscriber()
+    vision.beat()
+    line.until_ready()
+    line.enter(1)
+    vision.judge(1, Evaluation.NOT_OK)
+    line.until("the coil", lambda: line.plc.image.coil)
+    line.process.terminate()
+    assert line.process.wait(PATIENCE_S) == 0
+    line.plc.scan_once()
+    assert line.plc.image.coil == 0
