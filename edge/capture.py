@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 
+from edge.cameras.backoff import Backoff
 from edge.cameras.camera import Camera, Frame
 from edge.health import CameraHealth
 from edge.queues import BoundedQueue, QueueClosedError
@@ -26,9 +26,7 @@ class Capture(Job):
         self._camera = camera
         self._frames = frames
         self._health = health
-        self._retry_s = retry_s
-        self._retry_max_s = retry_max_s
-        self._pause_s = retry_s
+        self._backoff = Backoff(retry_s, retry_max_s)
         self._open = False
         self._lost = False
 
@@ -43,9 +41,7 @@ class Capture(Job):
             frame = self._camera.read(_PATIENCE_S)
         except CameraError as error:
             self._lose(error)
-            # Jitter, so that many stations do not knock on one returning switch at the same moment.
-            stopping.wait(self._pause_s * random.uniform(0.8, 1.0))
-            self._pause_s = min(self._pause_s * 2, self._retry_max_s)
+            stopping.wait(self._backoff.next())
             return True
         if frame is not None:
             self._hand_on(frame)
@@ -59,7 +55,12 @@ class Capture(Job):
     def _connect(self) -> None:
         self._camera.open()
         self._open = True
-        self._pause_s = self._retry_s
+        # A camera that runs by itself is back when a picture proves it: many devices open and then give none.
+        if not self._camera.capabilities.free_running:
+            self._find()
+
+    def _find(self) -> None:
+        self._backoff.reset()
         self._health.clear(_FAULT)
         if self._lost:
             self._lost = False
@@ -74,7 +75,11 @@ class Capture(Job):
         self._health.fault(_FAULT, str(error))
 
     def _hand_on(self, frame: Frame) -> None:
+        if self._lost and frame.image is not None:
+            self._find()
         self._health.count_frame()
+        if frame.missed:
+            self._health.count_drop("lost before the daemon", frame.missed)
         try:
             self._frames.put(frame)
         except QueueClosedError:

@@ -41,7 +41,7 @@ class Frame:
 
 
 class Triggering(str, Enum):
-    """What has a camera take a frame: its own clock or a writer, `Camera.trigger`, or an electric signal."""
+    """What has a camera take a frame: its own clock (or a writer), `Camera.trigger`, or an electric signal."""
 
     NONE = "none"
     SOFTWARE = "software"
@@ -103,12 +103,21 @@ class Shutter:
         self._ns = 0
         self._wall = 0.0
 
-    def press(self) -> None:
-        """Mark the moment of capture."""
-        self._ns, self._wall = time.monotonic_ns(), time.time()
+    def press(self, ago_s: float = 0.0) -> None:
+        """Mark the moment of capture, which is now or was some seconds ago."""
+        self._ns, self._wall = time.monotonic_ns() - round(ago_s * 1e9), time.time() - ago_s
 
-    def frame(self, image: NDArray[np.uint8] | None, part_id: str | None = None, fault: str = "") -> Frame:
+    def frame(
+        self,
+        image: NDArray[np.uint8] | None,
+        part_id: str | None = None,
+        fault: str = "",
+        trigger_id: int | None = None,
+        missed: int = 0,
+    ) -> Frame:
         """Make the frame of the moment marked last."""
         self._frame_id += 1
         elapsed_ms = (time.monotonic_ns() - self._ns) / 1e6
-        return Frame(self._frame_id, image, self._ns, self._wall, elapsed_ms, part_id=part_id, fault=fault)
+        return Frame(
+            self._frame_id, image, self._ns, self._wall, elapsed_ms, part_id, trigger_id, fault=fault, missed=missed
+        )

@@ -23,6 +23,27 @@ class AnyCamera(Table, frozen=True, kw_only=True, tag_field="kind"):
     ] = 10.0
 
 
+class LiveCamera(AnyCamera, frozen=True, kw_only=True):
+    """What every camera has that is a device: when it counts as lost although its driver says nothing."""
+
+    frame_timeout_s: Annotated[
+        Seconds,
+        msgspec.Meta(
+            description="A free-running camera that gives no frame for so long is lost, and so is one that does not "
+            "answer a software trigger; it is opened again."
+        ),
+    ] = 2.0
+    frozen_frames: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=100_000,
+            description="After so many equal pictures in a row a further one is no picture of a part: NotDecidable, "
+            "and the camera is opened again. 0 never looks.",
+        ),
+    ] = 5
+
+
 class FolderCamera(AnyCamera, frozen=True, kw_only=True, tag="folder"):
     """A watched folder: every image file is a part, taken once when its writer has closed it or moved it in.
 
@@ -60,7 +81,7 @@ class VideoCamera(AnyCamera, frozen=True, kw_only=True, tag="video"):
     ] = "fast"
 
 
-class OpenCVCamera(AnyCamera, frozen=True, kw_only=True, tag="opencv"):
+class OpenCVCamera(LiveCamera, frozen=True, kw_only=True, tag="opencv"):
     """A free-running camera through OpenCV (Video4Linux). The newest frame wins, the others count as dropped."""
 
     device: Annotated[int | str, msgspec.Meta(description="Index of the camera, or its path such as `/dev/video0`.")]
@@ -69,4 +90,28 @@ class OpenCVCamera(AnyCamera, frozen=True, kw_only=True, tag="opencv"):
     fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second asked of the camera.")] = None
 
 
-CameraTable = FolderCamera | VideoCamera | OpenCVCamera
+class SyntheticCamera(LiveCamera, frozen=True, kw_only=True, tag="synthetic"):
+    """A camera that does not exist: it draws parts, for rehearsals. A verdict's `part_id` tells the truth."""
+
+    product: Annotated[
+        Literal["flange", "plate", "connector", "gasket"], msgspec.Meta(description="Kind of part that is drawn.")
+    ] = "flange"
+    rate: Annotated[Rate, msgspec.Meta(description="Parts a second; software triggers set their own.")] = 10.0
+    trigger: Annotated[
+        Literal["none", "software", "hardware"],
+        msgspec.Meta(
+            description="`none` runs free: the newest frame wins. `hardware` acts as a light barrier that fires at "
+            "`rate`, and every part counts. `software` takes a part for each trigger request."
+        ),
+    ] = "none"
+    width: Annotated[Count | None, msgspec.Meta(description="Width in pixels; 512 where left out.")] = None
+    height: Annotated[Count | None, msgspec.Meta(description="Height in pixels; 512 where left out.")] = None
+    defective: Annotated[float, msgspec.Meta(ge=0, le=1, description="Share of the pictures that show a defect.")] = 0.0
+    pictures: Annotated[
+        int,
+        msgspec.Meta(ge=2, le=1000, description="Different pictures, drawn at the start and shown in turns."),
+    ] = 8
+    seed: Annotated[int, msgspec.Meta(ge=0, description="Other seeds draw other parts.")] = 0
+
+
+CameraTable = FolderCamera | VideoCamera | OpenCVCamera | SyntheticCamera

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cameras.camera import Frame
+from edge.cameras.camera import Camera, Capabilities, Frame
 from edge.cameras.folder import Folder
 from edge.cameras.video import Video
 from edge.capture import Capture
@@ -16,6 +16,7 @@ from edge.health import CameraHealth, Health
 from edge.queues import BoundedQueue, Policy
 from edge.verdict import State
 from edge.worker import Worker
+from engines.errors import CameraError
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -89,3 +90,36 @@ def test_a_frame_that_nobody_will_judge_is_counted(tmp_path: Path, health: Camer
     wait_for(lambda: health.counters.frames == 1)
     worker.stop(10)
     assert health.counters.dropped == {"pipeline closed": 1}
+
+
+class Flapping(Camera):
+    """A device that always opens, and gives no picture before the third time. Two frames came before each."""
+
+    name = "flapping"
+    capabilities = Capabilities(free_running=True)
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def open(self) -> None:
+        self.opened += 1
+
+    def read(self, timeout_s: float) -> Frame | None:
+        if self.opened < 3:
+            raise CameraError("no picture")
+        time.sleep(timeout_s / 10)
+        return Frame(1, np.zeros((4, 4), np.uint8), time.monotonic_ns(), time.time(), 0.0, missed=2)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_live_camera_is_back_when_a_picture_proves_it(health: CameraHealth) -> None:
+    frames = BoundedQueue[Frame](1, Policy.LATEST)
+    worker = Worker("capture", Capture(Flapping(), frames, health, retry_s=0.01, retry_max_s=0.02))
+    worker.start()
+    wait_for(lambda: health.counters.reconnects == 1)
+    assert health.condition.state is State.RUNNING
+    worker.stop(10)
+    counters = health.counters
+    assert counters.dropped["lost before the daemon"] == 2 * counters.frames

@@ -6,9 +6,9 @@ import pytest
 
 from edge.cameras.folder import Folder
 from edge.cameras.kinds import make_camera
-from edge.cameras.opencv import OpenCVDevice
+from edge.cameras.tables import CameraTable, FolderCamera, OpenCVCamera, SyntheticCamera, VideoCamera
 from edge.cameras.video import Video
-from edge.config import CameraTable, FolderCamera, OpenCVCamera, VideoCamera
+from edge.cameras.watched import Watched
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,9 @@ from edge.config import CameraTable, FolderCamera, OpenCVCamera, VideoCamera
         (FolderCamera(path=Path("in")), Folder, False),
         (VideoCamera(path=Path("a.avi")), Video, False),
         (VideoCamera(path=Path("a.avi"), pace="realtime"), Video, True),
-        (OpenCVCamera(device=0), OpenCVDevice, True),
+        (OpenCVCamera(device=0), Watched, True),
+        (SyntheticCamera(), Watched, True),
+        (SyntheticCamera(trigger="hardware"), Watched, False),
     ],
 )
 def test_the_table_decides_the_kind_and_whether_frames_may_be_dropped(
