@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from types import TracebackType
 
 import msgspec
 import zmq
 
-from edge.client import LONGEST_MESSAGE, SilenceError
-from edge.requests import AnyReply, Refused, Request, StatusReply, StatusRequest, decode_reply, encode
-from engines.errors import UsageError
+from edge.requests import AnyReply, Done, Refused, Request, StatusReply, StatusRequest, decode_reply, encode
+from edge.sockets import LONGEST_MESSAGE, connect
+from engines.errors import InspectError, UsageError
+
+
+class NoAnswerError(InspectError):
+    """A daemon that does not answer in time."""
 
 
 class Asker:
-    """A connection to one daemon's control socket. Use it as a context manager, in one thread."""
+    """A connection to one daemon's control socket. Use it as a context manager, in one thread.
 
-    def __init__(self, endpoint: str) -> None:
+    `key` is the file that `edge-inspect keys new` made for this client.
+    """
+
+    def __init__(self, endpoint: str, key: Path | None = None) -> None:
         self._endpoint = endpoint
+        self._key = key
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
 
@@ -28,12 +37,10 @@ class Asker:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
         try:
-            self._socket.connect(self._endpoint)
-        except zmq.ZMQError as error:
+            connect(self._socket, [self._endpoint], self._key)
+        except InspectError:
             self.close()
-            raise UsageError(
-                f"cannot connect to {self._endpoint!r}: {error.strerror}; expected an address like tcp://127.0.0.1:5556"
-            ) from None
+            raise
         return self
 
     def __exit__(
@@ -50,15 +57,15 @@ class Asker:
         self._socket = self._context = None
 
     def ask(self, request: Request, timeout_s: float) -> AnyReply:
-        """Send one request and return its reply. Raises SilenceError where none comes, MessageError for foreign bytes.
+        """Send one request and return its reply. Raises NoAnswerError where none comes, MessageError for foreign bytes.
 
-        After a SilenceError open another one: the reply may still come, and be taken for that of the next request.
+        After a NoAnswerError open another one: the reply may still come, and be taken for that of the next request.
         """
         if self._socket is None:
             raise UsageError("an Asker asks inside its `with` block only")
         self._socket.send(encode(request))
         if not self._socket.poll(int(1000 * timeout_s)):
-            raise SilenceError(
+            raise NoAnswerError(
                 f"{self._endpoint} has not answered within {timeout_s:g} s; is the daemon running there, with "
                 "[control] bind in its station file?"
             )
@@ -67,15 +74,17 @@ class Asker:
 
 def ask_station(options: argparse.Namespace) -> int:
     """Ask what the command line says, print the answer, and return the exit code: 1 where it was refused."""
-    with Asker(options.connect) as asker:
+    with Asker(options.connect, options.key) as asker:
         reply = asker.ask(_request(options), options.timeout)
     if isinstance(reply, Refused):
         print(f"refused: {reply.reason}", file=sys.stderr)
         return 1
     if isinstance(reply, StatusReply):
         print(msgspec.json.format(msgspec.json.encode(reply.status)).decode())
-    else:
+    elif isinstance(reply, Done):
         print(reply.message)
+    else:
+        print(msgspec.json.format(encode(reply)).decode())
     return 0
 
 

@@ -12,16 +12,22 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 
 import zmq
 
+from edge.refill import Refill
 from edge.sequence import SILENT_INTERVALS, Gap, SequenceWatch, Silence
+from edge.sockets import LONGEST_MESSAGE, connect
 from edge.verdict import Heartbeat, MessageError, Verdict, decode
 from engines.errors import InspectError, UsageError
 
-LONGEST_MESSAGE = 1 << 20
 _FRAMES_A_MESSAGE = 2
+# The message that shows a gap waits so long for what came before it, at most.
+_REFILL_S = 0.5
 
 
 class SilenceError(InspectError):
@@ -45,13 +51,18 @@ class GapError(InspectError):
 class Subscriber:
     """A subscription to one daemon, or to several. Use it as a context manager, in one thread.
 
-    `raw` holds the JSON that the message returned last came as.
+    `control` is the daemon's control socket, which fills gaps; several daemons take a Subscriber each for that. `key`
+    is the file that `edge-inspect keys new` made for this client. `raw` holds the JSON that the message returned last
+    came as.
     """
 
-    def __init__(self, *endpoints: str, station: str = "") -> None:
+    def __init__(self, *endpoints: str, station: str = "", control: str | None = None, key: Path | None = None) -> None:
         self.raw = b""
         self._endpoints = endpoints
+        self._key = key
         self._topic = f"{station}/" if station else ""
+        self._open = ExitStack()
+        self._refill = None if control is None else Refill(control, key)
         self._watch = SequenceWatch()
         self._waiting: deque[tuple[bytes, Verdict | Heartbeat] | InspectError] = deque()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -63,14 +74,13 @@ class Subscriber:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
         self._socket.setsockopt_string(zmq.SUBSCRIBE, self._topic)
-        for endpoint in self._endpoints:
-            try:
-                self._socket.connect(endpoint)
-            except zmq.ZMQError as error:
-                self.close()
-                raise UsageError(
-                    f"cannot connect to {endpoint!r}: {error.strerror}; expected an address like tcp://127.0.0.1:5555"
-                ) from None
+        try:
+            connect(self._socket, self._endpoints, self._key)
+            if self._refill is not None:
+                self._open.enter_context(self._refill)
+        except InspectError:
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -79,7 +89,8 @@ class Subscriber:
         self.close()
 
     def close(self) -> None:
-        """Close the socket. Calling it twice is harmless."""
+        """Close the sockets. Calling it twice is harmless."""
+        self._open.close()
         if self._socket is not None:
             self._socket.close()
         if self._context is not None:
@@ -111,6 +122,12 @@ class Subscriber:
         self.raw, message = first
         return message
 
+    def _filled(self, gap: Gap) -> list[tuple[bytes, Verdict] | GapError]:
+        found = self._refill.fetch(gap, _REFILL_S) if self._refill is not None else {}
+        filled: list[tuple[int, tuple[bytes, Verdict] | GapError]] = list(found.items())
+        filled.extend((rest.first, GapError(rest)) for rest in _missing(gap, found))
+        return [item for _, item in sorted(filled, key=lambda numbered: numbered[0])]
+
     def _take(self, parts: list[bytes]) -> None:
         raw = parts[-1]
         try:
@@ -124,8 +141,17 @@ class Subscriber:
             return
         gap = self._watch.note(message, time.monotonic())
         if gap is not None:
-            self._waiting.append(GapError(gap))
+            self._waiting.extend(self._filled(gap))
         self._waiting.append((raw, message))
+
+
+def _missing(gap: Gap, found: Iterable[int]) -> Iterator[Gap]:
+    """What is left of a gap. It is not counted through: a wrong number on the wire may make it endless."""
+    first = gap.first
+    for number in (*sorted(found), gap.last + 1):
+        if number > first:
+            yield Gap(gap.station, gap.session_id, first, number - 1)
+        first = number + 1
 
 
 def _silence_error(silence: Silence) -> SilenceError:

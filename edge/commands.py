@@ -1,4 +1,4 @@
-"""The daemon's subcommands of `edge-inspect`: run, watch, control, plc, doctor."""
+"""The daemon's subcommands of `edge-inspect`: run, watch, control, keys, plc, doctor."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def _configure_watch(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="address of a daemon (default tcp://127.0.0.1:5555); may be given several times",
     )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key of this client, where the daemon wants one")
     parser.add_argument("--station", default="", metavar="NAME", help="listen to this station only")
     parser.add_argument("--json", action="store_true", help="print each verdict as it came, one JSON object a line")
     parser.add_argument("--heartbeats", action="store_true", help="print heartbeats too")
@@ -57,6 +58,22 @@ def _plc(options: argparse.Namespace) -> int:
     return run_gateway(config)
 
 
+def _configure_keys(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("new", "list", "revoke"), help="make a client's key, list all, revoke one")
+    parser.add_argument("name", nargs="?", help="name of the client: letters, digits, dot, dash, underscore")
+    parser.add_argument("--keys", required=True, type=Path, metavar="DIR", help="folder that `[security] keys` names")
+    parser.add_argument(
+        "--role", choices=("read", "control"), default="read", help="`control` may also switch recipes and trigger"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="key file of the client (default NAME.key)")
+
+
+def _keys(options: argparse.Namespace) -> int:
+    from edge.key_commands import manage_keys
+
+    return manage_keys(options)
+
+
 def _configure_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -76,6 +93,7 @@ def _configure_control(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="the daemon's [control] bind (default: %(default)s)",
     )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key of this client, where the daemon wants one")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="wait so long for the answer")
     asked = parser.add_subparsers(dest="request", required=True, metavar="REQUEST")
     asked.add_parser("status", help="print how the station and its cameras are, as JSON")
@@ -113,6 +131,13 @@ plc = Command(
     example="edge-inspect plc --config station.toml",
     configure=_configure_run,
     run=_plc,
+)
+
+keys = Command(
+    summary="make, list and revoke the keys by which clients may connect to a station",
+    example="edge-inspect keys new gateway --role control --keys /etc/edge-inspect/keys",
+    configure=_configure_keys,
+    run=_keys,
 )
 
 doctor = Command(

@@ -115,6 +115,25 @@ class PipelineTable(Table, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class SecurityTable(Table, frozen=True, kw_only=True):
+    """Who may connect over the network ([security](security.md)). Sockets of `ipc://` need no keys."""
+
+    keys: Annotated[
+        Path | None,
+        msgspec.Meta(
+            description="Folder that `edge-inspect keys` writes. With it every tcp socket is encrypted (CurveZMQ) and "
+            "open to the clients of its list only."
+        ),
+    ] = None
+    allow_plain: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Bind to addresses that other machines can reach without keys: whoever reaches them can read, "
+            "and control the station. For a network that nobody else is in."
+        ),
+    ] = False
+
+
 class StationConfig(Table, frozen=True, kw_only=True):
     """One station: its cameras, the recipes that judge what they see, and where the verdicts go."""
 
@@ -133,6 +152,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     pipeline: PipelineTable = PipelineTable()
     trust: TrustTable = TrustTable()
     plc: PlcTable | None = None
+    security: SecurityTable = SecurityTable()
 
     def recipe_of(self, camera: str) -> str:
         """Name of the recipe that a camera begins with."""

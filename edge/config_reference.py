@@ -90,7 +90,7 @@ def _kind(annotation: Any) -> str:
         return " or ".join(_kind(choice) for choice in get_args(annotation) if choice is not NoneType)
     if origin is tuple:
         return f"list of: {_kind(get_args(annotation)[0])}"
-    return {float: "number", int: "whole number", str: "text", Path: "path"}[annotation]
+    return {bool: "true or false", float: "number", int: "whole number", str: "text", Path: "path"}[annotation]
 
 
 def _limits(annotation: Any) -> str:
@@ -106,6 +106,8 @@ def _literal(value: object) -> str:
         return "not set"
     if isinstance(value, tuple):
         value = list(value)
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value}`"
 
 

@@ -16,8 +16,10 @@ from typing import TypeVar
 import msgspec
 import zmq
 
-from edge.config import ControlTable
-from edge.requests import Refused, Reply, Request, decode_request, encode
+from edge.config import ControlTable, SecurityTable
+from edge.gate import Gate, open_gate
+from edge.keys import Role
+from edge.requests import READING, Refused, Reply, Request, decode_request, encode
 from edge.sockets import bind_problem
 from edge.verdict import MessageError
 from edge.worker import Job
@@ -30,6 +32,7 @@ _PATIENCE_MS = 50
 _REQUESTS_A_STEP = 100
 _MOST_UNDER_WAY = 64
 _LINGER_MS = 500
+_NOT_ALLOWED = "the key of this client does not allow that; `edge-inspect keys list` shows the roles"
 
 _Asked = TypeVar("_Asked", bound=Request)
 Answer = Reply | Future[Reply]
@@ -45,24 +48,29 @@ class _UnderWay:
 class Control(Job):
     """Requests in, one reply for each. A request that cannot be understood or done is `Refused`, with the reason."""
 
-    def __init__(self, table: ControlTable) -> None:
+    def __init__(self, table: ControlTable, security: SecurityTable) -> None:
         self.endpoint = table.bind or ""
         self._bind = table.bind or ""
+        self._security = security
         self._answers: dict[type[Request], Callable[..., Answer]] = {}
         self._under_way: list[_UnderWay] = []
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
 
     def on(self, kind: type[_Asked], answer: Callable[[_Asked], Answer]) -> None:
         """Have requests of one kind answered by `answer`, which runs in this worker's thread and must not wait."""
         self._answers[kind] = answer
 
     def setup(self) -> None:
-        """Bind. Raises ConfigError that names the address when it is taken or impossible."""
+        """Bind. Raises ConfigError that names the address when it is taken, impossible, or reachable without keys."""
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
+        self._gate = open_gate(self._context, "control.bind", self._bind, self._security)
+        if self._gate is not None:
+            self._gate.guard(self._socket)
         try:
             self._socket.bind(self._bind)
         except zmq.ZMQError as error:
@@ -71,10 +79,12 @@ class Control(Job):
 
     def step(self, stopping: threading.Event) -> bool:
         """Answer what has come, and what has been done meanwhile. It never ends by itself."""
+        if self._gate is not None:
+            self._gate.attend()
         for _ in range(_REQUESTS_A_STEP):
             if self._socket is None or not self._socket.poll(0 if self._under_way else _PATIENCE_MS):
                 break
-            self._take(self._socket.recv_multipart())
+            self._take(self._socket.recv_multipart(copy=False))
         if self._under_way:
             stopping.wait(_PATIENCE_MS / 1e3 / 5)
             self._tell_done()
@@ -82,13 +92,16 @@ class Control(Job):
 
     def teardown(self) -> None:
         """Close the socket; replies on their way have half a second."""
+        if self._gate is not None:
+            self._gate.close()
         if self._socket is not None:
             self._socket.close()
         if self._context is not None:
             self._context.term()
-        self._socket = self._context = None
+        self._socket = self._context = self._gate = None
 
-    def _take(self, frames: list[bytes]) -> None:
+    def _take(self, parts: list[zmq.Frame]) -> None:
+        frames = [part.bytes for part in parts]
         # Whoever asks: a REQ socket puts an empty frame before its message, a DEALER may leave it out.
         *envelope, data = frames
         if not envelope or len(frames) > _MOST_FRAMES:
@@ -98,11 +111,18 @@ class Control(Job):
         except MessageError as error:
             self._send(envelope, Refused(reason=str(error)))
             return
-        answer = self._answered(request)
+        answer = self._answered(request) if self._may(parts[-1], request) else Refused(reason=_NOT_ALLOWED)
         if isinstance(answer, Future):
             self._under_way.append(_UnderWay(envelope, request.request_id, answer))
         else:
             self._send(envelope, msgspec.structs.replace(answer, request_id=request.request_id))
+
+    def _may(self, part: zmq.Frame, request: Request) -> bool:
+        """Whether the client behind a message, as its encryption proves it, may ask this."""
+        if self._gate is None:
+            return True
+        role = self._gate.role(str(part.get("User-Id")))
+        return role is Role.CONTROL or (role is Role.READ and isinstance(request, READING))
 
     def _answered(self, request: Request) -> Answer:
         answer = self._answers.get(type(request))

@@ -14,7 +14,7 @@ from edge.lane import Lane
 from edge.product import Product, Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
-from edge.requests import StatusReply, StatusRequest
+from edge.requests import ReplayRequest, StatusReply, StatusRequest
 from edge.supervisor import Supervisor
 from edge.verdict import State
 from edge.worker import Worker, WorkerError
@@ -30,9 +30,12 @@ class Pipeline:
         self.health = Health(config.cameras)
         self._config = config
         self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
-        self._publisher = Publisher(config.station, config.publish, recipes, self._judgements, self.health)
+        self._publisher = Publisher(
+            config.station, config.publish, config.security, recipes, self._judgements, self.health
+        )
         self._speaking = Worker("publisher", self._publisher)
-        self.control = Control(config.control)
+        self.control = Control(config.control, config.security)
+        self.control.on(ReplayRequest, self._publisher.replay)
         self.control.on(StatusRequest, lambda _: StatusReply(status=self._publisher.status()))
         self._listening = Worker("control", self.control) if config.control.bind else None
         limits = config.pipeline

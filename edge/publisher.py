@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
+import msgspec
 import zmq
 
-from edge.config import PublishTable
+from edge.config import PublishTable, SecurityTable
+from edge.gate import Gate, open_gate
 from edge.health import Condition, Health
 from edge.inspector import Judgement
 from edge.product import Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.replay import ReplayRing
-from edge.sockets import bind_problem
+from edge.requests import Refused, ReplayReply, ReplayRequest
+from edge.sockets import LONGEST_MESSAGE, bind_problem
 from edge.verdict import (
     CameraStatus,
     Heartbeat,
@@ -30,12 +34,16 @@ from edge.verdict import (
 from edge.worker import Job
 from engines.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 # How soon a change of state is told, and a new subscriber noticed, while no verdict comes.
 _PATIENCE_S = 0.05
 _LINGER_MS = 2000
+# How soon a revoked client is cut off.
+_GATE_CHECK_S = 1.0
 # A peer that floods the socket must neither hold up verdicts nor fill the memory.
 _SUBSCRIPTIONS_A_STEP = 100
 _LONGEST_SUBSCRIPTION = 1024
+_LONGEST_REPLAY = LONGEST_MESSAGE // 2
 
 
 class Publisher(Job):
@@ -48,6 +56,7 @@ class Publisher(Job):
         self,
         station: str,
         table: PublishTable,
+        security: SecurityTable,
         recipes: Mapping[str, Recipe],
         judgements: BoundedQueue[Judgement],
         health: Health,
@@ -55,22 +64,25 @@ class Publisher(Job):
         self.session_id = uuid.uuid4().hex
         self.endpoint = table.bind
         self.subscribed = threading.Event()
-        self.sent = ReplayRing(table.replay)
         self._station = station
         self._table = table
+        self._security = security
         self._recipes = recipes
         self._judgements = judgements
         self._health = health
         self._seq = 0
+        self._sent = ReplayRing(table.replay)
         self._unsent: Judgement | None = None
         self._last_verdict: bytes | None = None
         self._told: Condition | None = None
         self._due = 0.0
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
+        self._gate: Gate | None = None
+        self._gate_due = 0.0
 
     def setup(self) -> None:
-        """Bind. Raises ConfigError that names the address when it is taken or impossible."""
+        """Bind. Raises ConfigError that names the address when it is taken, impossible, or reachable without keys."""
         self._context = zmq.Context()
         # XPUB is PUB that lets us see subscriptions come in.
         self._socket = self._context.socket(zmq.XPUB)
@@ -79,6 +91,9 @@ class Publisher(Job):
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION)
         # Otherwise only the first subscription to a topic would be seen, and later readers not be told the last value.
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+        self._gate = open_gate(self._context, "publish.bind", self._table.bind, self._security)
+        if self._gate is not None:
+            self._gate.guard(self._socket)
         try:
             self._socket.bind(self._table.bind)
         except zmq.ZMQError as error:
@@ -87,8 +102,7 @@ class Publisher(Job):
 
     def step(self, stopping: threading.Event) -> bool:
         """Send what is due. False after the last word."""
-        if self._notice_subscribers():
-            self._tell_last()
+        self._attend_gate()
         try:
             if self._unsent is None:
                 self._unsent = self._judgements.get(min(_PATIENCE_S, max(self._due - time.monotonic(), 0.0)))
@@ -96,6 +110,9 @@ class Publisher(Job):
             self._health.enter(State.STOPPED, self._health.condition.reason)
             self._beat()
             return False
+        # Before a heartbeat, which would show a gap to somebody who comes back and has missed the last verdict only.
+        if self._notice_subscribers():
+            self._tell_last()
         # Before the verdict: nobody should read a verdict of a station that has not said it runs.
         self._beat_when_due()
         if self._unsent is not None:
@@ -105,11 +122,26 @@ class Publisher(Job):
 
     def teardown(self) -> None:
         """Close the socket; what subscribers have not taken yet is still sent, for two seconds at most."""
+        if self._gate is not None:
+            self._gate.close()
         if self._socket is not None:
             self._socket.close()
         if self._context is not None:
             self._context.term()
-        self._socket = self._context = None
+        self._socket = self._context = self._gate = None
+
+    def _attend_gate(self) -> None:
+        if self._gate is None:
+            return
+        self._gate.attend()
+        if time.monotonic() < self._gate_due:
+            return
+        self._gate_due = time.monotonic() + _GATE_CHECK_S
+        if self._gate.lost_somebody():
+            # The only way to end one connection: all of them end, and those still allowed come back by themselves.
+            _log.warning("a client has been revoked: every subscriber has to connect again")
+            self.teardown()
+            self.setup()
 
     def _notice_subscribers(self) -> bool:
         new = False
@@ -123,9 +155,9 @@ class Publisher(Job):
 
     def _tell_last(self) -> None:
         # To everybody, since a publisher cannot single one out: who knows them already ignores them.
-        self._beat()
         if self._last_verdict is not None:
             self._send(verdict_topic(self._station), self._last_verdict)
+        self._beat()
 
     def _beat_when_due(self) -> None:
         if time.monotonic() >= self._due or self._told is not self._health.condition:
@@ -141,13 +173,20 @@ class Publisher(Job):
         self._send(verdict_topic(self._station), message)
         self._seq += 1
         self._last_verdict = message
-        self.sent.append(self._seq, message)
+        self._sent.append(self._seq, message)
         self._health.cameras[judgement.camera].count_verdict(judgement.decision.evaluation)
 
     def _send(self, topic: str, message: bytes) -> None:
         if self._socket is None:
             raise RuntimeError("the publisher is not set up")
         self._socket.send_multipart([topic.encode(), message])
+
+    def replay(self, request: ReplayRequest) -> ReplayReply | Refused:
+        """Verdicts that were sent, once more. Safe to call from every thread."""
+        if request.session_id != self.session_id:
+            return Refused(reason=f"the session is {self.session_id}: of an earlier one nothing is kept")
+        first, messages = self._sent.since(request.first, request.last, _LONGEST_REPLAY)
+        return ReplayReply(first=first, verdicts=tuple(map(msgspec.Raw, messages)))
 
     def status(self) -> Heartbeat:
         """The heartbeat of this moment. Safe to call from every thread."""

@@ -28,6 +28,14 @@ class StatusRequest(Request, frozen=True, kw_only=True, tag="status"):
     """How are the station and its cameras? Answered with a `StatusReply`."""
 
 
+class ReplayRequest(Request, frozen=True, kw_only=True, tag="replay"):
+    """Send verdicts `first` to `last` of a session again. Answered with a `ReplayReply`."""
+
+    session_id: Text
+    first: Annotated[int, msgspec.Meta(ge=1)]
+    last: Annotated[int, msgspec.Meta(ge=1)]
+
+
 class RecipeRequest(Request, frozen=True, kw_only=True, tag="recipe"):
     """Judge the parts of `camera`, or of every camera, by another recipe: named by `recipe` or by its `job` number."""
 
@@ -73,8 +81,22 @@ class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
     status: Heartbeat
 
 
-AnyRequest = StatusRequest | RecipeRequest | TriggerRequest | ReloadRequest
-AnyReply = Done | Refused | StatusReply
+class ReplayReply(Reply, frozen=True, kw_only=True, tag="replay"):
+    """Verdicts of the session from number `first` on, as they were sent; as many as one reply holds.
+
+    `first` is greater than what was asked for where the daemon does not keep the older ones any more. Whoever wants
+    more than came asks again from there. No verdict: none of those asked for is kept.
+    """
+
+    first: int
+    verdicts: tuple[msgspec.Raw, ...]
+
+
+# What a client may ask whose key lets it only read; everything else changes what the station does.
+READING = (StatusRequest, ReplayRequest)
+
+AnyRequest = StatusRequest | ReplayRequest | RecipeRequest | TriggerRequest | ReloadRequest
+AnyReply = Done | Refused | StatusReply | ReplayReply
 _Message = TypeVar("_Message", AnyRequest, AnyReply)
 
 _ENCODER = msgspec.json.Encoder()

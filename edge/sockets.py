@@ -1,10 +1,33 @@
-"""What the daemon's sockets have in common."""
+"""What our sockets have in common."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
+from pathlib import Path
 
 import zmq
+
+from edge.keys import use_key
+from engines.errors import UsageError
+
+LONGEST_MESSAGE = 1 << 20
+
+
+def connect(socket: zmq.Socket[bytes], endpoints: Sequence[str], key: Path | None) -> None:
+    """Connect a client's socket, encrypted with the key in a file where one is given.
+
+    Raises UsageError for what is no address, ConfigError for what is no key.
+    """
+    if key is not None:
+        use_key(socket, key)
+    for endpoint in endpoints:
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise UsageError(
+                f"cannot connect to {endpoint!r}: {error.strerror}; expected an address like tcp://127.0.0.1:5555"
+            ) from None
 
 
 def bind_problem(key: str, address: str, error: zmq.ZMQError) -> str:

@@ -70,7 +70,7 @@ def watch_stations(options: argparse.Namespace) -> int:
     printer = Printer(options.json, options.heartbeats, coloured=not options.json and sys.stdout.isatty())
     shown = 0
     heard_at = time.monotonic()
-    with Subscriber(*endpoints, station=options.station) as subscriber:
+    with Subscriber(*endpoints, station=options.station, key=options.key) as subscriber:
         while options.count is None or shown < options.count:
             message = _next(subscriber, printer)
             if message is not None:
@@ -79,7 +79,8 @@ def watch_stations(options: argparse.Namespace) -> int:
                 shown += isinstance(message, Verdict)
             elif options.timeout is not None and time.monotonic() - heard_at > options.timeout:
                 raise SilenceError(
-                    f"nothing heard from {', '.join(endpoints)} for {options.timeout:g} s; is the daemon running there?"
+                    f"nothing heard from {', '.join(endpoints)} for {options.timeout:g} s; is the daemon running "
+                    "there, and does it want a --key?"
                 )
     return 0
 

@@ -5,15 +5,31 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import zmq
 
-from edge.asker import Asker
-from edge.client import SilenceError
-from edge.config import ControlTable
+from edge.asker import Asker, NoAnswerError
+from edge.config import ControlTable, SecurityTable
 from edge.control import LONGEST_REQUEST, Control
-from edge.requests import Done, RecipeRequest, Refused, ReloadRequest, Reply, StatusReply, StatusRequest, TriggerRequest
+from edge.keys import KeyFolder, Role
+from edge.requests import (
+    READING,
+    AnyRequest,
+    Done,
+    RecipeRequest,
+    Refused,
+    ReloadRequest,
+    ReplayReply,
+    ReplayRequest,
+    Reply,
+    Request,
+    StatusReply,
+    StatusRequest,
+    TriggerRequest,
+)
 from edge.verdict import State
 from edge.worker import Worker
 from engines.errors import ConfigError
@@ -22,7 +38,7 @@ from tests.edge.messages import beat
 
 @pytest.fixture
 def control(endpoint: str) -> Iterator[Control]:
-    control = Control(ControlTable(bind=endpoint))
+    control = Control(ControlTable(bind=endpoint), SecurityTable())
     worker = Worker("control", control)
     worker.start()
     yield control
@@ -105,13 +121,13 @@ def test_what_is_too_long_or_in_too_many_frames_is_not_even_read(control: Contro
 
 
 def test_silence_says_what_may_be_missing(endpoint: str) -> None:
-    with Asker(endpoint) as asker, pytest.raises(SilenceError, match=r"with \[control\] bind in its station file"):
+    with Asker(endpoint) as asker, pytest.raises(NoAnswerError, match=r"with \[control\] bind in its station file"):
         asker.ask(StatusRequest(), 0.05)
 
 
 def test_a_port_in_use_is_named(control: Control, endpoint: str) -> None:
     with pytest.raises(ConfigError, match=rf"control.bind: {endpoint} is in use already"):
-        Worker("control", Control(ControlTable(bind=endpoint))).start()
+        Worker("control", Control(ControlTable(bind=endpoint), SecurityTable())).start()
 
 
 def test_the_command_prints_the_status_of_a_real_daemon(start_daemon, listener, cli, tmp_path) -> None:
@@ -139,3 +155,59 @@ def _raw(endpoint: str, frames: list[bytes]) -> bytes:
         other.send_multipart(frames)
         assert other.poll(30_000)
         return other.recv_multipart()[-1]
+
+
+@pytest.fixture
+def guarded(endpoint: str, tmp_path: Path) -> Iterator[Control]:
+    folder = KeyFolder(tmp_path / "keys")
+    for name, role in (("panel", Role.READ), ("gateway", Role.CONTROL), ("gone", Role.CONTROL)):
+        folder.new_client(name, role, tmp_path / f"{name}.key")
+    control = Control(ControlTable(bind=endpoint), SecurityTable(keys=folder.path))
+    control.on(StatusRequest, lambda _: StatusReply(status=beat(7)))
+    control.on(ReplayRequest, lambda _: ReplayReply(first=1, verdicts=()))
+    for kind in (RecipeRequest, TriggerRequest, ReloadRequest):
+        control.on(kind, lambda _: Done(message="done"))
+    worker = Worker("control", control)
+    worker.start()
+    yield control
+    worker.stop(30)
+
+
+@pytest.mark.parametrize(
+    ("request_", "reading"),
+    [
+        (StatusRequest(), True),
+        (ReplayRequest(session_id="s", first=1, last=2), True),
+        (RecipeRequest(job=1), False),
+        (TriggerRequest(camera="top"), False),
+        (ReloadRequest(), False),
+    ],
+)
+def test_a_key_for_reading_changes_nothing(
+    guarded: Control, endpoint: str, tmp_path: Path, request_: Request, reading: bool
+) -> None:
+    with Asker(endpoint, tmp_path / "gateway.key") as gateway:
+        assert not isinstance(gateway.ask(request_, 30), Refused)
+    with Asker(endpoint, tmp_path / "panel.key") as panel:
+        reply = panel.ask(request_, 30)
+    assert not isinstance(reply, Refused) if reading else "does not allow that" in str(reply)
+
+
+def test_a_revoked_client_is_refused_at_once_though_it_is_connected(
+    guarded: Control, endpoint: str, tmp_path: Path
+) -> None:
+    with Asker(endpoint, tmp_path / "gone.key") as asker:
+        assert asker.ask(ReloadRequest(), 30) == Done(message="done")
+        KeyFolder(tmp_path / "keys").revoke("gone")
+        assert isinstance(asker.ask(StatusRequest(), 30), Refused)
+
+
+def test_without_a_key_there_is_no_answer(guarded: Control, endpoint: str) -> None:
+    with Asker(endpoint) as asker, pytest.raises(NoAnswerError):
+        asker.ask(StatusRequest(), 0.5)
+
+
+def test_every_kind_of_request_is_either_for_reading_or_for_control() -> None:
+    kinds = set(get_args(AnyRequest))
+    assert set(READING) < kinds
+    assert kinds - set(READING) >= {RecipeRequest, TriggerRequest, ReloadRequest}

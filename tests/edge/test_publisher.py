@@ -2,34 +2,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
 
 from edge.cameras.camera import Frame
-from edge.client import Subscriber
-from edge.config import PublishTable
+from edge.client import SilenceError, Subscriber
+from edge.config import PublishTable, SecurityTable
 from edge.decision import Decision, undecidable
 from edge.health import Health
 from edge.inspector import Judgement
+from edge.keys import KeyFolder, Role
 from edge.product import Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
-from edge.verdict import Evaluation, Heartbeat, State, decode
+from edge.requests import Refused, ReplayRequest
+from edge.verdict import Evaluation, Heartbeat, State, Verdict, decode
 from edge.worker import Worker
 from engines.errors import ConfigError
+
+LOCAL = SecurityTable()
 
 
 class Station:
     """A publisher that runs, and the queue that feeds it."""
 
-    def __init__(self, recipe: Recipe, endpoint: str) -> None:
+    def __init__(self, recipe: Recipe, endpoint: str, security: SecurityTable = LOCAL) -> None:
         self.health = Health(["top"])
         self.judgements: BoundedQueue[Judgement] = BoundedQueue(1000, Policy.ALL)
         self.publisher = Publisher(
             "cell-7",
             PublishTable(bind=endpoint, heartbeat_s=0.1),
+            security,
             {"top": recipe},
             self.judgements,
             self.health,
@@ -148,10 +154,10 @@ def test_a_late_reader_is_told_the_last_heartbeat_and_verdict_and_an_early_one_n
         station.judgements.put(judgement(number, Decision(Evaluation.OK, "", 0.1)))
     early = listener.until(lambda heard: len(heard.verdicts) == 2)
     with Subscriber(endpoint) as late:
-        heard = [late.receive(30.0), late.receive(30.0)]
-    assert isinstance(heard[0], Heartbeat)
-    assert heard[0].last_seq == 2
-    assert heard[1] == early.verdicts[1]
+        assert late.receive(30.0) == early.verdicts[1]
+        heartbeat = late.receive(30.0)
+    assert isinstance(heartbeat, Heartbeat)
+    assert heartbeat.last_seq == 2
     station.finish()
     everything = listener.until(lambda heard: "Stopped" in heard.states)
     assert [v.seq for v in everything.verdicts] == [1, 2]
@@ -163,8 +169,12 @@ def test_what_was_sent_is_kept_for_replay(station: Station, judgement, listener)
     for number in (1, 2):
         station.judgements.put(judgement(number, Decision(Evaluation.OK, "", 0.1)))
     heard = listener.until(lambda heard: len(heard.verdicts) == 2)
-    wait_for(lambda: len(station.publisher.sent.since(1, 2, 1 << 20)[1]) == 2)
-    assert [decode(message) for message in station.publisher.sent.since(1, 2, 1 << 20)[1]] == heard.verdicts
+    mine = ReplayRequest(session_id=station.publisher.session_id, first=1, last=9)
+    wait_for(lambda: len(station.publisher.replay(mine).verdicts) == 2)
+    assert [decode(bytes(raw)) for raw in station.publisher.replay(mine).verdicts] == heard.verdicts
+    other = station.publisher.replay(ReplayRequest(session_id="another", first=1, last=9))
+    assert isinstance(other, Refused)
+    assert "of an earlier one nothing is kept" in other.reason
 
 
 def test_a_port_in_use_is_named(recipe: Recipe, endpoint: str) -> None:
@@ -177,7 +187,7 @@ def test_a_port_in_use_is_named(recipe: Recipe, endpoint: str) -> None:
 @pytest.mark.parametrize("address", ["tcp://192.0.2.1:5555", "tcp://nonsense", "ipc:///nowhere/at/all"])
 def test_an_impossible_address_is_named(recipe: Recipe, address: str) -> None:
     with pytest.raises(ConfigError, match=f"cannot listen on {address}"):
-        Station(recipe, address).worker.start()
+        Station(recipe, address, SecurityTable(allow_plain=True)).worker.start()
 
 
 def test_a_session_goes_on_after_a_restart_of_the_worker(station: Station, judgement, listener) -> None:
@@ -193,3 +203,34 @@ def test_a_session_goes_on_after_a_restart_of_the_worker(station: Station, judge
     assert len({beat.session_id for beat in heard.heartbeats}) == 1
     # The subscriber reconnects after the verdict is out, and sees that it missed it; or it is there in time.
     assert len(heard.verdicts) + sum(gap.last - gap.first + 1 for gap in heard.gaps) == 2
+
+
+def test_a_revoked_client_is_cut_off_and_the_others_miss_nothing(
+    recipe: Recipe, judgement, endpoint: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = KeyFolder(tmp_path / "keys")
+    for name in ("panel", "gone"):
+        folder.new_client(name, Role.READ, tmp_path / f"{name}.key")
+    station = Station(recipe, endpoint, SecurityTable(keys=folder.path))
+    station.worker.start()
+    with (
+        Subscriber(endpoint, key=tmp_path / "panel.key") as panel,
+        Subscriber(endpoint, key=tmp_path / "gone.key") as gone,
+    ):
+        assert isinstance(panel.receive(30.0), Heartbeat)
+        assert isinstance(gone.receive(30.0), Heartbeat)
+        folder.revoke("gone")
+        wait_for(lambda: "every subscriber has to connect again" in caplog.text)
+        station.judgements.put(judgement(1, Decision(Evaluation.OK, "", 0.1)))
+        while not isinstance(message := panel.receive(30.0), Verdict):
+            assert message is not None
+        assert message.seq == 1
+        with pytest.raises(SilenceError):
+            _beats_without_verdict(gone)
+    station.finish()
+
+
+def _beats_without_verdict(subscriber: Subscriber) -> None:
+    while message := subscriber.receive(30.0):
+        assert isinstance(message, Heartbeat)
+        assert message.last_seq == 0

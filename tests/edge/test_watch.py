@@ -162,7 +162,8 @@ def test_nobody_there_is_one_line_and_exit_code_2(watch: Watch, endpoint: str) -
     result = watch("--timeout", "0.3")
     assert result.returncode == 2
     assert result.stderr == (
-        f"edge-inspect watch: nothing heard from {endpoint} for 0.3 s; is the daemon running there?\n"
+        f"edge-inspect watch: nothing heard from {endpoint} for 0.3 s; is the daemon running there, "
+        "and does it want a --key?\n"
     )
 
 
