@@ -10,7 +10,18 @@ from types import TracebackType
 import msgspec
 import zmq
 
-from edge.requests import AnyReply, Done, Refused, Request, StatusReply, StatusRequest, decode_reply, encode
+from edge.requests import (
+    AnyReply,
+    Done,
+    Refused,
+    Request,
+    StatusReply,
+    StatusRequest,
+    Triggered,
+    TriggerRequest,
+    decode_reply,
+    encode,
+)
 from edge.sockets import LONGEST_MESSAGE, connect
 from engines.errors import InspectError, UsageError
 
@@ -81,6 +92,8 @@ def ask_station(options: argparse.Namespace) -> int:
         return 1
     if isinstance(reply, StatusReply):
         print(msgspec.json.format(msgspec.json.encode(reply.status)).decode())
+    elif isinstance(reply, Triggered):
+        print(f"trigger {reply.trigger_id}")
     elif isinstance(reply, Done):
         print(reply.message)
     else:
@@ -89,4 +102,6 @@ def ask_station(options: argparse.Namespace) -> int:
 
 
 def _request(options: argparse.Namespace) -> Request:
+    if options.request == "trigger":
+        return TriggerRequest(camera=options.camera, part_id=options.part_id, encoder=options.encoder)
     return StatusRequest()

@@ -99,10 +99,32 @@ class PipelineTable(Table, frozen=True, kw_only=True):
     frames: Annotated[
         Count,
         msgspec.Meta(
-            description="Frames that may wait for the engine where none may be lost (folder, video at full speed). "
-            "A free-running camera keeps only the newest."
+            description="Frames that may wait for the engine where none may be lost. Folder, and video at full speed, "
+            "wait for room; of a triggered camera a further part is an overrun: NotDecidable. A free-running "
+            "camera keeps only the newest frame."
         ),
     ] = 4
+    triggers: Annotated[
+        Count,
+        msgspec.Meta(
+            description="Software triggers of one camera that may wait for their frames; a further one is an overrun: "
+            "its part is NotDecidable."
+        ),
+    ] = 32
+    trigger_timeout_s: Annotated[
+        Seconds,
+        msgspec.Meta(
+            description="A frame that does not come within this time of its software trigger is missing: its part is "
+            "NotDecidable."
+        ),
+    ] = 1.0
+    late_s: Annotated[
+        Seconds | None,
+        msgspec.Meta(
+            description="A part that has waited longer than this for the engine is late, and NotDecidable without "
+            "being inspected: set it to the time in which a verdict can still act. Not set, none is late."
+        ),
+    ] = None
     verdicts: Annotated[Count, msgspec.Meta(description="Verdicts that may wait for the publisher.")] = 256
     restarts: Annotated[
         int, msgspec.Meta(ge=0, le=1000, description="Failed workers started again within `restart_window_s`.")

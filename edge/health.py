@@ -68,10 +68,10 @@ class CameraHealth:
             self._phase = phase
             self._refresh()
 
-    def count_frame(self) -> None:
-        """Count one frame taken from the camera."""
+    def count_frame(self, number: int = 1) -> None:
+        """Count frames taken from the camera, triggers whose frame never came among them."""
         with self._lock:
-            self._tally["frames"] += 1
+            self._tally["frames"] += number
 
     def count_verdict(self, evaluation: Evaluation) -> None:
         """Count one verdict that was sent."""

@@ -89,10 +89,13 @@ class Feeder(Job):
     So of a free-running camera the newest frame at that moment is inspected. What fails is that frame's NotDecidable.
     """
 
-    def __init__(self, product: Product, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed]) -> None:
+    def __init__(
+        self, product: Product, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed], late_s: float | None = None
+    ) -> None:
         self._product = product
         self._frames = frames
         self._fed = fed
+        self._late_s = late_s
 
     def setup(self) -> None:
         """Nothing: the engine was opened and proved before this worker."""
@@ -112,11 +115,18 @@ class Feeder(Job):
     def teardown(self) -> None:
         """Nothing: whoever opened the engine closes it."""
 
+    def _lateness(self, frame: Frame) -> str:
+        age_s = (time.monotonic_ns() - (frame.triggered_ns or frame.captured_ns)) / 1e9
+        if self._late_s is None or age_s <= self._late_s:
+            return ""
+        return f"late: {age_s:.3f} s after its capture the engine had no room yet, more than {self._late_s:g} s"
+
     def feed(self, frame: Frame) -> Fed:
         """Hand one frame to the engine, whatever happens."""
         watch, product = Stopwatch(frame), self._product
-        if frame.image is None:
-            return Fed(frame, product, watch, None, undecidable(frame.fault))
+        fault = frame.fault if frame.image is None else self._lateness(frame)
+        if fault or frame.image is None:
+            return Fed(frame, product, watch, None, undecidable(fault))
         try:
             pending = submit(product.engine, product.judge.preprocessing, frame.image, watch)
         except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble

@@ -9,12 +9,13 @@ from edge.cameras.camera import Camera
 from edge.config import StationConfig
 from edge.control import Control
 from edge.health import Health
+from edge.inbox import TriggerRefusedError
 from edge.inspector import Judgement
 from edge.lane import Lane
 from edge.product import Product, Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
-from edge.requests import ReplayRequest, StatusReply, StatusRequest
+from edge.requests import ReplayRequest, Reply, StatusReply, StatusRequest, Triggered, TriggerRequest
 from edge.supervisor import Supervisor
 from edge.verdict import State
 from edge.worker import Worker, WorkerError
@@ -37,6 +38,7 @@ class Pipeline:
         self.control = Control(config.control, config.security)
         self.control.on(ReplayRequest, self._publisher.replay)
         self.control.on(StatusRequest, lambda _: StatusReply(status=self._publisher.status()))
+        self.control.on(TriggerRequest, self._trigger)
         self._listening = Worker("control", self.control) if config.control.bind else None
         limits = config.pipeline
         self._supervisor = Supervisor(self._own_workers, self.health, limits.restarts, limits.restart_window_s)
@@ -115,6 +117,12 @@ class Pipeline:
     @property
     def _own_workers(self) -> list[Worker]:
         return [worker for worker in (self._speaking, self._listening) if worker is not None]
+
+    def _trigger(self, request: TriggerRequest) -> Reply:
+        lane = self._lanes.get(request.camera)
+        if lane is None:
+            raise TriggerRefusedError(f"there is no camera {request.camera!r}; choose from {', '.join(self._lanes)}")
+        return Triggered(trigger_id=lane.trigger(request.part_id, request.encoder))
 
     def _end(self, timeout_s: float) -> None:
         if self._listening is not None:

@@ -231,6 +231,8 @@ class Publisher(Job):
             frame_id=frame.frame_id,
             part_id=None if frame.part_id is None else _printable(frame.part_id),
             trigger_id=frame.trigger_id,
+            encoder=frame.encoder,
+            triggered_ns=frame.triggered_ns,
             evaluation=decision.evaluation,
             reason=_printable(decision.reason),
             score=decision.score,

@@ -75,6 +75,12 @@ class Refused(Reply, frozen=True, kw_only=True, tag="refused"):
     reason: str
 
 
+class Triggered(Reply, frozen=True, kw_only=True, tag="triggered"):
+    """The trigger was accepted: exactly one verdict of the camera will have this `trigger_id`."""
+
+    trigger_id: int
+
+
 class StatusReply(Reply, frozen=True, kw_only=True, tag="status"):
     """The heartbeat that the station would send now."""
 
@@ -96,7 +102,7 @@ class ReplayReply(Reply, frozen=True, kw_only=True, tag="replay"):
 READING = (StatusRequest, ReplayRequest)
 
 AnyRequest = StatusRequest | ReplayRequest | RecipeRequest | TriggerRequest | ReloadRequest
-AnyReply = Done | Refused | StatusReply | ReplayReply
+AnyReply = Done | Refused | Triggered | StatusReply | ReplayReply
 _Message = TypeVar("_Message", AnyRequest, AnyReply)
 
 _ENCODER = msgspec.json.Encoder()

@@ -97,7 +97,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
 
     `margin` is `threshold - score`: negative where the part is NotOK. Score and margin are None, and `reason` says
     why, where the part is NotDecidable. `severity` is that of a NotOK part, None elsewhere. `captured_ns` is this
-    machine's monotonic clock in nanoseconds: compare it with other values of the same machine only.
+    machine's monotonic clock in nanoseconds, and so is `triggered_ns`: compare them with other values of the same
+    machine only. `frame_id` is 0 where no frame came for a trigger.
     """
 
     seq: int
@@ -106,6 +107,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     frame_id: int
     part_id: str | None
     trigger_id: int | None
+    encoder: int | None = None
+    triggered_ns: int | None = None
     evaluation: Evaluation
     reason: str
     score: float | None
@@ -122,8 +125,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
 class Counters(msgspec.Struct, frozen=True, kw_only=True):
     """What has happened since the session began.
 
-    `frames` taken from the camera equal `ok + not_ok + not_decidable`, plus all of `dropped` (by cause), plus those
-    still on their way. `restarts` counts workers started again, by name.
+    `frames` taken from the camera, with triggers whose frame never came, equal `ok + not_ok + not_decidable`, plus all
+    of `dropped` (by cause), plus those still on their way. `restarts` counts workers started again, by name.
     """
 
     frames: int = 0

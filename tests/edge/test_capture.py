@@ -11,12 +11,14 @@ import pytest
 from edge.cameras.camera import Camera, Capabilities, Frame
 from edge.cameras.folder import Folder
 from edge.cameras.video import Video
-from edge.capture import Capture
+from edge.capture import Capture, Limits
 from edge.health import CameraHealth, Health
 from edge.queues import BoundedQueue, Policy
 from edge.verdict import State
 from edge.worker import Worker
 from engines.errors import CameraError
+
+LIMITS = Limits(retry_s=0.02, retry_max_s=0.05, room=4, triggers=4, timeout_s=0.5)
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -45,7 +47,7 @@ def write(path: Path) -> None:
 def test_an_absent_camera_degrades_the_station_until_it_is_there(tmp_path: Path, health: CameraHealth) -> None:
     inbox = tmp_path / "inbox"
     frames = frame_queue()
-    worker = Worker("capture", Capture(Folder(inbox), frames, health, retry_s=0.02, retry_max_s=0.05))
+    worker = Worker("capture", Capture(Folder(inbox), frames, health, LIMITS))
     worker.start()
     wait_for(lambda: health.condition.state is State.DEGRADED)
     assert "expected a folder of images" in health.condition.reason
@@ -73,7 +75,7 @@ def test_it_ends_by_itself_at_the_end_of_a_video(tmp_path: Path, health: CameraH
         writer.write(np.zeros((32, 32, 3), np.uint8))
     writer.release()
     frames = frame_queue()
-    worker = Worker("capture", Capture(Video(path, realtime=False), frames, health, 0.1, 0.1))
+    worker = Worker("capture", Capture(Video(path, realtime=False), frames, health, LIMITS))
     worker.start()
     taken = [frames.get(30.0) for _ in range(5)]
     worker.join(30)
@@ -85,7 +87,7 @@ def test_a_frame_that_nobody_will_judge_is_counted(tmp_path: Path, health: Camer
     write(tmp_path / "a.png")
     frames = frame_queue()
     frames.close()
-    worker = Worker("capture", Capture(Folder(tmp_path, settle_s=0.05), frames, health, 0.1, 0.1))
+    worker = Worker("capture", Capture(Folder(tmp_path, settle_s=0.05), frames, health, LIMITS))
     worker.start()
     wait_for(lambda: health.counters.frames == 1)
     worker.stop(10)
@@ -116,10 +118,10 @@ class Flapping(Camera):
 
 def test_a_live_camera_is_back_when_a_picture_proves_it(health: CameraHealth) -> None:
     frames = BoundedQueue[Frame](1, Policy.LATEST)
-    worker = Worker("capture", Capture(Flapping(), frames, health, retry_s=0.01, retry_max_s=0.02))
+    worker = Worker("capture", Capture(Flapping(), frames, health, LIMITS))
     worker.start()
     wait_for(lambda: health.counters.reconnects == 1)
     assert health.condition.state is State.RUNNING
     worker.stop(10)
     counters = health.counters
-    assert counters.dropped["lost before the daemon"] == 2 * counters.frames
+    assert counters.dropped["lost before the daemon"] == 2 * counters.frames / 3

@@ -1,0 +1,200 @@
+"""A whole lane with a real engine: parts in are verdicts out, whatever happens to the pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge.cameras.camera import Capabilities, Triggering
+from edge.cameras.tables import FolderCamera
+from edge.config import PipelineTable
+from edge.health import Health
+from edge.inbox import TriggerRefusedError
+from edge.inspector import Judgement
+from edge.lane import Lane
+from edge.product import Product
+from edge.queues import BoundedQueue, Policy
+from edge.verdict import Evaluation, State
+from tests.edge.line import Hesitant, SimulatedCamera
+
+PATIENCE_S = 60.0
+FATES = ["ok", "lost", "twice", "torn", "ok", "late", "ok", "gone", "ok", "lost", "late", "late", "twice", "ok"]
+LIMITS = PipelineTable(frames=4, trigger_timeout_s=0.3, drain_s=10.0)
+
+
+class Station:
+    """One lane and what it hands to the publisher."""
+
+    def __init__(self, camera: SimulatedCamera, limits: PipelineTable) -> None:
+        self.health = Health(["top"])
+        self.judged: BoundedQueue[Judgement] = BoundedQueue(10_000, Policy.ALL)
+        table = FolderCamera(path=Path(), retry_s=0.01, retry_max_s=0.02)
+        self.lane = Lane(table, camera, limits, self.judged, self.health.cameras["top"])
+        self.health.enter(State.RUNNING)
+
+    def take(self, count: int) -> list[Judgement]:
+        deadline = time.monotonic() + PATIENCE_S
+        while len(self.judged) < count:
+            assert time.monotonic() < deadline, f"{len(self.judged)} of {count} parts were judged"
+            time.sleep(0.005)
+        return [judgement for _ in range(len(self.judged)) if (judgement := self.judged.get(0.0))]
+
+    def drain(self) -> None:
+        self.lane.stop_taking()
+        self.lane.drain(time.monotonic() + PATIENCE_S)
+
+
+@pytest.fixture
+def images(render_part) -> list[NDArray[np.uint8]]:
+    return [render_part(300 + number, number % 3 == 0) for number in range(5)]
+
+
+@pytest.fixture
+def start(
+    product: Product, images: list[NDArray[np.uint8]]
+) -> Iterator[Callable[..., tuple[Station, SimulatedCamera]]]:
+    """`start(triggering, fates, limits, product)`: a lane that is armed."""
+    stations: list[Station] = []
+
+    def begin(
+        triggering: Triggering, fates: Sequence[str], limits: PipelineTable = LIMITS, by: Product = product
+    ) -> tuple[Station, SimulatedCamera]:
+        camera = SimulatedCamera(triggering, images, fates)
+        stations.append(Station(camera, limits))
+        stations[-1].lane.arm(by)
+        return stations[-1], camera
+
+    yield begin
+    for station in stations:
+        station.drain()
+
+
+@pytest.fixture
+def scores(product: Product, images: list[NDArray[np.uint8]]) -> list[float]:
+    """What the engine says of each picture."""
+    return [float(product.engine.infer(product.judge.preprocessing(image)[None]).scores[0]) for image in images]
+
+
+def reasons(judgements: list[Judgement]) -> list[str]:
+    return [judgement.decision.reason.partition(":")[0] for judgement in judgements if judgement.decision.score is None]
+
+
+def test_every_software_trigger_has_one_verdict_in_order_on_its_own_picture(start, product: Product, scores) -> None:
+    hesitant = dataclasses.replace(product, engine=Hesitant(product.engine, lambda n: 0.15 if n % 20 == 7 else 0.0))
+    station, _ = start(Triggering.SOFTWARE, FATES * 6, by=hesitant)
+    count = len(FATES) * 6
+    for number in range(1, count + 1):
+        assert station.lane.trigger(f"part-{number}", 7 * number) == number
+        time.sleep(0.004)
+    judged = station.take(count)
+    assert [judgement.frame.trigger_id for judgement in judged] == list(range(1, count + 1))
+    assert [judgement.frame.part_id for judgement in judged] == [f"part-{number}" for number in range(1, count + 1)]
+    assert [judgement.frame.encoder for judgement in judged] == [7 * number for number in range(1, count + 1)]
+    decided = [judgement for judgement in judged if judgement.decision.score is not None]
+    assert len(decided) > 10
+    assert all(j.decision.score == scores[(j.frame.trigger_id or 0) % len(scores)] for j in decided)
+    assert set(reasons(judged)) <= {"missing", "camera lost", "incomplete", "overrun"}
+    assert {"missing", "camera lost", "incomplete"} <= set(reasons(judged))
+    counters = station.health.counters
+    assert counters.frames == count + sum(counters.dropped.values())
+    assert counters.reconnects > 0
+
+
+def test_every_part_that_a_light_barrier_sees_has_one_verdict(start, scores) -> None:
+    fates = ["late" if fate == "gone" else fate for fate in FATES] * 4
+    station, camera = start(Triggering.HARDWARE, fates)
+    for number in range(1, len(fates) + 1):
+        camera.trigger(number)
+        time.sleep(0.01)
+    judged = station.take(len(fates))
+    assert [judgement.frame.trigger_id for judgement in judged] == list(range(1, len(fates) + 1))
+    decided = [judgement for judgement in judged if judgement.decision.score is not None]
+    assert all(j.decision.score == scores[(j.frame.trigger_id or 0) % len(scores)] for j in decided)
+    undecided = {j.frame.trigger_id: j.decision.reason.partition(":")[0] for j in judged if j.decision.score is None}
+    expected = {"lost": "missing", "late": "missing", "torn": "incomplete"}
+    assert undecided == {n: expected[fate] for n, fate in enumerate(fates, start=1) if fate in expected}
+    assert station.health.counters.dropped == {
+        "late frame": fates.count("late"),
+        "repeated frame": fates.count("twice"),
+    }
+
+
+def test_parts_that_come_too_fast_are_overruns_and_none_is_lost(start, product: Product) -> None:
+    slow = dataclasses.replace(product, engine=Hesitant(product.engine, lambda _: 0.02))
+    station, camera = start(Triggering.HARDWARE, [], by=slow)
+    for number in range(1, 101):
+        camera.trigger(number)
+    judged = station.take(100)
+    assert [judgement.frame.trigger_id for judgement in judged] == list(range(1, 101))
+    assert set(reasons(judged)) == {"overrun"}
+    assert judged[0].decision.evaluation is not Evaluation.NOT_DECIDABLE
+
+
+def test_a_part_that_waited_too_long_is_late(start, product: Product) -> None:
+    slow = dataclasses.replace(product, engine=Hesitant(product.engine, lambda _: 0.1))
+    limits = PipelineTable(frames=100, late_s=0.15)
+    station, camera = start(Triggering.HARDWARE, [], limits, slow)
+    for number in range(1, 21):
+        camera.trigger(number)
+    judged = station.take(20)
+    assert judged[0].decision.score is not None
+    assert set(reasons(judged)) == {"late"}
+    assert "more than 0.15 s" in judged[-1].decision.reason
+
+
+def test_triggers_of_an_absent_camera_are_answered_at_once(start) -> None:
+    station, _ = start(Triggering.SOFTWARE, ["gone"] * 20)
+    for number in range(1, 21):
+        assert station.lane.trigger(None, None) == number
+    judged = station.take(20)
+    assert set(reasons(judged)) == {"camera lost"}
+
+
+def test_what_waits_at_the_end_has_its_verdict_too_and_nothing_more_is_accepted(start) -> None:
+    station, _ = start(Triggering.SOFTWARE, ["lost"] * 10, PipelineTable(trigger_timeout_s=60.0))
+    for _ in range(10):
+        station.lane.trigger(None, None)
+    station.drain()
+    with pytest.raises(TriggerRefusedError, match="the station is stopping"):
+        station.lane.trigger(None, None)
+    assert len(station.take(10)) == 10
+
+
+@pytest.mark.parametrize(
+    ("triggering", "why"), [(Triggering.HARDWARE, "an electric signal"), (Triggering.NONE, "nothing but itself")]
+)
+def test_a_camera_that_takes_no_trigger_says_why(start, triggering: Triggering, why: str) -> None:
+    station, _ = start(triggering, [])
+    with pytest.raises(TriggerRefusedError, match=f"camera top is triggered by {why}"):
+        station.lane.trigger(None, None)
+
+
+def test_no_trigger_is_accepted_before_the_camera_is_armed(images) -> None:
+    station = Station(SimulatedCamera(Triggering.SOFTWARE, images, []), LIMITS)
+    with pytest.raises(TriggerRefusedError, match="not armed yet"):
+        station.lane.trigger(None, None)
+
+
+def test_a_free_running_camera_keeps_the_newest_and_counts_the_others(start, product: Product, images) -> None:
+    slow = dataclasses.replace(product, engine=Hesitant(product.engine, lambda _: 0.02))
+    camera = SimulatedCamera(Triggering.NONE, images, [])
+    camera.capabilities = Capabilities(free_running=True)
+    station = Station(camera, LIMITS)
+    station.lane.arm(slow)
+    for number in range(1, 101):
+        camera.trigger(number)
+    deadline = time.monotonic() + PATIENCE_S
+    while (counters := station.health.counters).frames < 100 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    station.drain()
+    frames = [judgement.frame.frame_id for judgement in station.take(1)]
+    counters = station.health.counters
+    assert frames == sorted(set(frames))
+    assert frames[-1] == 100
+    assert counters.dropped == {"newer frame": 100 - len(frames)}
