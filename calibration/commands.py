@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from calibration.threshold import check_rate, explain
+from calibration.threshold import Goal, check_rate, explain
 from engines.cli import Command
+from engines.errors import UsageError
+
+if TYPE_CHECKING:
+    from calibration.procedure import Defects
+    from engines.bundle import Bundle
 
 DEFAULT_RATE = 0.01
 
@@ -35,6 +40,8 @@ def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
         "of one image a line",
     )
     _add_rate_and_engine(parser)
+    _add_goal(parser)
+    _add_defects(parser)
     parser.add_argument(
         "--precision",
         choices=("auto", "f32", "f16", "bf16", "int8"),
@@ -43,6 +50,52 @@ def _configure_calibrate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--explain", action=_Explain, nargs=0, help="print how many good parts certify which rate, and leave"
+    )
+
+
+def _add_goal(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        metavar="SHARE",
+        help="hold the rate for this one threshold with this confidence, as 0.95, instead of on average over "
+        "calibrations; takes about three times as many parts",
+    )
+    parser.add_argument(
+        "--certified-only",
+        action="store_true",
+        help="where parts are too few, keep to their largest score and never estimate beyond it",
+    )
+    parser.add_argument(
+        "--review-rate",
+        type=float,
+        metavar="RATE",
+        help="mark good verdicts for review from the score that at most this share of good parts exceeds",
+    )
+    parser.add_argument(
+        "--lots",
+        metavar="SOURCE",
+        help="which production lot each part is from: the word folders, where each lot is a folder in --good, or a csv "
+        "file with the columns file and lot",
+    )
+
+
+def _add_defects(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--defects",
+        type=Path,
+        metavar="DIR",
+        help="photographs of defects, to count those that pass; folders in it are kinds",
+    )
+    parser.add_argument(
+        "--escape-cost",
+        type=float,
+        metavar="TIMES",
+        help="how many false rejects an escaped defect costs; with --defect-rate, the cheapest threshold is taken "
+        "where it rejects no more good parts than the rate allows",
+    )
+    parser.add_argument(
+        "--defect-rate", type=float, metavar="RATE", help="share of parts that are defective in production"
     )
 
 
@@ -91,18 +144,41 @@ def _calibrate(options: argparse.Namespace) -> None:
     from calibration.parts import check_parts, select_parts
     from calibration.procedure import calibrate as set_threshold
     from engines.bundle import Bundle
+    from engines.lots import FOLDERS, lots_of
     from engines.registry import open_engine
 
-    check_rate(options.false_reject_rate)
+    goal = Goal(options.false_reject_rate, options.confidence, options.certified_only, options.review_rate)
+    goal.check()
     bundle = Bundle.open(options.bundle)
+    info = bundle.info
     progress = _progress if sys.stderr.isatty() else None
-    selection = select_parts(options.good, bundle.info.provenance)
+    selection = select_parts(options.good, info.provenance, options.lots == FOLDERS)
+    defects = _defects(options, bundle)
     # The engine comes before the photographs: a missing library should not be found out after a minute of reading.
     with open_engine(bundle, options.engine, options.precision) as engine:
         print(report.engine(engine.description), flush=True)
-        parts = check_parts(selection, bundle.info.preprocessing, bundle.info.provenance, progress)
-        calibrated = set_threshold(bundle, engine, parts, options.false_reject_rate, progress)
+        parts = check_parts(selection, info.preprocessing, info.provenance, progress)
+        root = options.good if options.good.is_dir() else options.good.parent
+        lots = lots_of(parts.paths, root, options.lots) if options.lots else None
+        calibrated = set_threshold(bundle, engine, parts, goal, progress, lots, defects)
     print(report.calibration(calibrated, selection, parts))
+
+
+def _defects(options: argparse.Namespace, bundle: Bundle) -> Defects | None:
+    from calibration.escapes import Costs
+    from calibration.parts import check_parts, select_defects
+    from calibration.procedure import Defects
+
+    named = [options.escape_cost is not None, options.defect_rate is not None]
+    if any(named) and not (all(named) and options.defects):
+        raise UsageError("--escape-cost and --defect-rate go together, and need photographs of defects: --defects DIR")
+    if options.defects is None:
+        return None
+    costs = Costs(options.escape_cost, options.defect_rate) if all(named) else None
+    if costs:
+        costs.check()
+    info = bundle.info
+    return Defects(check_parts(select_defects(options.defects), info.preprocessing, info.provenance), costs)
 
 
 def _quantise(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from calibration.scoring import Progress
 from engines.bundle import Provenance
 from engines.errors import DataError
 from engines.images import decode_image, fingerprint, list_images, read_bytes, read_image
+from engines.lots import list_by_lot
 from engines.preprocess import Preprocessing
 
 _NAMED = 10
@@ -49,12 +50,12 @@ class Selection:
     origin: str
 
 
-def select_parts(source: Path, provenance: Provenance) -> Selection:
+def select_parts(source: Path, provenance: Provenance, by_lot: bool = False) -> Selection:
     """Turn what the user named into files.
 
     A text file lists one path a line. In the folder that was trained on, the photographs that training held back are
-    meant; in any other MVTec AD data set those of `test/good`; else the folder's own images. Raises DataError where
-    there is none.
+    meant; in any other MVTec AD data set those of `test/good`; else the folder's own images, or, `by_lot`, those of the
+    folders in it. Raises DataError where there is none.
     """
     if source.is_file():
         return Selection(_listed(source), f"listed in {source}")
@@ -64,7 +65,7 @@ def select_parts(source: Path, provenance: Provenance) -> Selection:
     folder = source / "test" / "good"
     if not folder.is_dir():
         folder = source
-    paths = tuple(list_images(folder))
+    paths = tuple(list_by_lot(folder) if by_lot else list_images(folder))
     if not paths:
         raise DataError(f"expected photographs of good parts in {folder}, found none; name the folder that holds them")
     return Selection(paths, f"in {folder}")

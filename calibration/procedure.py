@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 import msgspec
 import numpy as np
 
+from calibration.escapes import Costs, weigh
 from calibration.golden import choose_golden, golden_tolerance
+from calibration.guarantee import guarantee
 from calibration.labels import Labels
 from calibration.parity import measure_parity
 from calibration.parts import GoodParts
 from calibration.scoring import Parts, PartScores, Progress, inspect_part, score_parts
 from calibration.severity import fit_scale, measure_exceedance
-from calibration.threshold import Threshold, check_rate, conformal_threshold
-from engines.bundle import Bundle, Calibration, GoldenPart, Parity, update_bundle
+from calibration.threshold import Goal, Threshold, conformal_threshold, set_threshold
+from engines.bundle import Bundle, Calibration, Escapes, GoldenPart, Parity, update_bundle
 from engines.engine import Engine
 from engines.errors import EngineError
 from engines.registry import available_backends, open_engine
@@ -23,19 +27,39 @@ from engines.registry import available_backends, open_engine
 REFERENCE = ("onnxruntime", "f32")
 
 
+@dataclass(frozen=True)
+class Defects:
+    """Photographs of defects, and what wrong verdicts cost, where that shall move the threshold."""
+
+    parts: Parts
+    costs: Costs | None = None
+
+
 def calibrate(
-    bundle: Bundle, engine: Engine, parts: Parts, false_reject_rate: float, progress: Progress | None = None
+    bundle: Bundle,
+    engine: Engine,
+    parts: Parts,
+    goal: Goal | float,
+    progress: Progress | None = None,
+    lots: Sequence[str] | None = None,
+    defects: Defects | None = None,
 ) -> Bundle:
     """Set the bundle's threshold for `engine` from good parts that were not trained on, and store it.
 
-    An earlier calibration of the same backend and precision is replaced, those of others stay; the new one comes last.
+    A rate alone will do as `goal`; `lots` names each part's lot. An earlier calibration of the same backend and
+    precision is replaced, those of others stay; the new one comes last.
     Raises CalibrationError, EngineError or BundleError, and then leaves the bundle as it was.
     """
-    check_rate(false_reject_rate)
+    goal = goal if isinstance(goal, Goal) else Goal(goal)
+    goal.check()
     scores = score_parts(engine, parts, progress)
-    threshold = conformal_threshold(scores.scores, false_reject_rate)
+    threshold, escapes = set_threshold(scores.scores, goal, lots), None
+    if defects:
+        found = score_parts(engine, defects.parts, progress).scores
+        value, escapes = weigh(scores.scores, found, threshold.value, defects.costs)
+        threshold = replace(threshold, value=value)
     parity = compare_engines(bundle, engine, parts, threshold.value, progress)
-    calibration = describe(engine, scores, threshold, false_reject_rate, parity)
+    calibration = describe(engine, scores, threshold, goal, parity, escapes)
     golden = [parts[index] for index in choose_golden(scores.scores)]
     return store(bundle, calibration, golden)
 
@@ -87,7 +111,12 @@ def available_engines() -> list[tuple[str, str]]:
 
 
 def describe(
-    engine: Engine, scores: PartScores, threshold: Threshold, false_reject_rate: float, parity: tuple[Parity, ...]
+    engine: Engine,
+    scores: PartScores,
+    threshold: Threshold,
+    goal: Goal,
+    parity: tuple[Parity, ...],
+    escapes: Escapes | None = None,
 ) -> Calibration:
     """Put together what the bundle will say: thresholds and their promise, golden parts and their tolerance.
 
@@ -101,12 +130,12 @@ def describe(
         device=engine.description.device,
         precision=precision,
         versions=dict(engine.description.versions),
-        false_reject_rate=false_reject_rate,
+        false_reject_rate=goal.false_reject_rate,
         threshold=threshold.value,
-        map_threshold=conformal_threshold(scores.map_peaks, false_reject_rate).value,
+        map_threshold=conformal_threshold(scores.map_peaks, goal.false_reject_rate).value,
         parts=threshold.parts,
         certified_rate=threshold.certified_rate,
-        guarantee=threshold.guarantee,
+        guarantee=guarantee(threshold, goal),
         golden=tuple(
             GoldenPart(f"{backend}-{precision}-{rank}.png", float(scores.scores[index]))
             for rank, index in enumerate(golden)
@@ -114,7 +143,13 @@ def describe(
         golden_tolerance=golden_tolerance(scores.scores, (backend, precision), parity),
         parity=parity,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        method=threshold.method,
+        confidence=threshold.confidence,
+        lots=threshold.lots,
+        interval=threshold.interval,
         scores=tuple(np.sort(scores.scores).tolist()),
+        review_above=threshold.review_above,
+        escapes=escapes,
     )
 
 

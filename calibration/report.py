@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from calibration.int8_gate import Evidence, Finding
 from calibration.parts import GoodParts, Selection
 from calibration.threshold import parts_needed, percent
-from engines.bundle import Bundle, Calibration, Parity
+from engines.bundle import Bundle, Calibration, Escapes, Parity
 from engines.engine import EngineDescription
 from engines.registry import open_engine
 from engines.tuning import WORTH_IT, frame_rate
@@ -31,6 +31,7 @@ def calibration(bundle: Bundle, selection: Selection, parts: GoodParts) -> str:
         _line("good parts", _used(selection, parts)),
         _line("threshold", _threshold(calibration)),
         _line("certified", calibration.guarantee),
+        *_escapes(calibration.escapes),
         _line("golden parts", _golden(calibration)),
         _line("parity", _parity_intro(calibration)),
         *_parity_table(calibration.parity),
@@ -109,10 +110,28 @@ def _used(selection: Selection, parts: GoodParts) -> str:
 
 
 def _threshold(calibration: Calibration) -> str:
+    review = "" if calibration.review_above is None else f", one above {calibration.review_above:.6g} wants review"
     return (
-        f"a score above {calibration.threshold:.6g} is NotOK; regions are drawn where the map is above "
+        f"a score above {calibration.threshold:.6g} is NotOK{review}; regions are drawn where the map is above "
         f"{calibration.map_threshold:.6g}"
     )
+
+
+def _escapes(escapes: Escapes | None) -> list[str]:
+    if escapes is None:
+        return []
+    low, high = escapes.interval
+    text = (
+        f"{escapes.escaped} of {escapes.parts} labelled defects pass; for defects like these the share lies between "
+        f"{percent(low)} and {percent(high)} with 95 % confidence"
+    )
+    if escapes.cheapest is not None:
+        text += (
+            f"; where an escape costs {escapes.escape_cost:g} false rejects and {percent(escapes.defect_rate or 0)} of "
+            f"parts are defective, {escapes.cheapest:.6g} would cost least and let {escapes.escaped_at_cheapest} pass "
+            "(every second defect chose it, the others are counted)"
+        )
+    return [_line("escapes", text)]
 
 
 def _golden(calibration: Calibration) -> str:
@@ -150,8 +169,10 @@ def _parity_row(row: Parity) -> str:
 
 
 def _next_step(bundle: Bundle, calibration: Calibration) -> str:
-    missing = parts_needed(calibration.false_reject_rate) - calibration.parts
+    needed = parts_needed(calibration.false_reject_rate, calibration.confidence)
+    missing = needed - (calibration.lots or calibration.parts)
     run = f"name {bundle.path} in a station file and start the daemon: edge-inspect run --config station.toml"
     if missing <= 0:
         return run
-    return f"{run}; when {missing} more good parts are photographed, calibrate again with all of them"
+    unit = "lots" if calibration.lots else "good parts"
+    return f"{run}; when {missing} more {unit} are photographed, calibrate again with all of them"

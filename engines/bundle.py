@@ -98,6 +98,22 @@ class GoldenPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score: float
 
 
+class Escapes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many of `parts` labelled defects the threshold lets through, and the 95 % interval of their share.
+
+    Where costs were named, `escape_cost` is an escape's in false rejects, `defect_rate` production's, `cheapest` the
+    threshold that they alone would set, and `escaped_at_cheapest` what would have escaped there.
+    """
+
+    parts: int
+    escaped: int
+    interval: tuple[float, float]
+    escape_cost: float | None = None
+    defect_rate: float | None = None
+    cheapest: float | None = None
+    escaped_at_cheapest: int | None = None
+
+
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A threshold, valid for one backend at one precision. `created` is UTC in ISO 8601.
 
@@ -129,6 +145,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: tuple[float, float] | None = None
     scores: tuple[float, ...] = ()
     review_above: float | None = None
+    escapes: Escapes | None = None
 
 
 class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -106,7 +106,7 @@ def calibrated_bundle(
     preprocessing = copy.info.preprocessing
     frames = [preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "good")]
     with open_engine(copy) as engine:
-        return calibrate(copy, engine, frames, false_reject_rate=0.05)
+        return calibrate(copy, engine, frames, 0.05)
 
 
 @pytest.fixture

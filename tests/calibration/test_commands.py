@@ -192,6 +192,72 @@ def test_calibrating_imports_nothing_of_the_trainer(bundle: Bundle, part_photos:
     assert np.isfinite(Bundle.open(bundle.path).latest_calibration.threshold)
 
 
+def by_lot(photos: Path, root: Path) -> Path:
+    """The 24 good parts in three folders, one a lot."""
+    for index, path in enumerate(list_images(photos / "test" / "good")):
+        folder = root / f"lot-{index % 3}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    return root
+
+
+def test_lots_are_folders_or_a_table(bundle: Bundle, part_photos: Path, tmp_path: Path, capsys: Any) -> None:
+    options = ("--engine", "onnxruntime", "--false-reject-rate", "0.25")
+    assert calibrate(bundle, by_lot(part_photos, tmp_path / "good"), *options, "--lots", "folders") == 0
+    report = " ".join(capsys.readouterr().out.split())
+    assert "24 good parts of 3 lots certify the target of 25 %" in report
+    folders = Bundle.open(bundle.path).latest_calibration
+    table = tmp_path / "lots.csv"
+    names = [path.name for path in list_images(part_photos / "test" / "good")]
+    table.write_text("file,lot\n" + "".join(f"{name},{index % 3}\n" for index, name in enumerate(names)))
+    assert calibrate(bundle, part_photos, *options, "--lots", str(table)) == 0
+    listed = Bundle.open(bundle.path).latest_calibration
+    assert (listed.lots, listed.threshold, listed.interval) == (3, folders.threshold, folders.interval)
+    table.write_text("file,lot\n100.png,A\n")
+    assert calibrate(bundle, part_photos, *options, "--lots", str(table)) == 2
+    assert "names no lot for 23 of 24 photographs" in capsys.readouterr().err
+
+
+def test_confidence_and_defects_are_kept_and_told(bundle: Bundle, part_photos: Path, capsys: Any) -> None:
+    options = ("--engine", "onnxruntime", "--false-reject-rate", "0.2", "--confidence", "0.95", "--review-rate", "0.5")
+    weighed = ("--defects", str(part_photos / "test"), "--escape-cost", "50", "--defect-rate", "0.01")
+    assert calibrate(bundle, part_photos, *options, *weighed) == 0
+    report = " ".join(capsys.readouterr().out.split())
+    calibration = Bundle.open(bundle.path).latest_calibration
+    assert (calibration.method, calibration.confidence) == ("tolerance", 0.95)
+    assert calibration.escapes is not None
+    assert (calibration.escapes.parts, calibration.escapes.escaped) == (3, 0)
+    assert calibration.review_above is not None
+    assert calibration.review_above < calibration.threshold
+    for sentence in (
+        "one above",
+        "wants review",
+        "0 of 3 labelled defects pass",
+        "an escape costs 50 false rejects and 1 % of parts are defective",
+    ):
+        assert sentence in report
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--escape-cost", "5"), "go together, and need photographs of defects"),
+        (("--escape-cost", "5", "--defect-rate", "0.1"), "need photographs of defects"),
+        (("--defects", "{photos}/test", "--escape-cost", "0", "--defect-rate", "0.1"), "cost more than 0"),
+        (("--confidence", "95"), "95 % is 0.95"),
+        (("--review-rate", "0.001"), "a review rate above the false-reject rate"),
+        (("--lots", "folders"), "a folder of photographs for each lot"),
+        (("--lots", "nowhere.csv"), "the word folders, or a csv file"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(
+    bundle: Bundle, part_photos: Path, capsys: Any, options: tuple[str, ...], message: str
+) -> None:
+    assert calibrate(bundle, part_photos, *(text.format(photos=part_photos) for text in options)) == 2
+    assert message in capsys.readouterr().err
+    assert Bundle.open(bundle.path).digest == bundle.digest
+
+
 def quantise(bundle: Bundle, data: Path, *options: str) -> int:
     return main(["quantise", "--bundle", str(bundle.path), "--data", str(data), "--engine", "onnxruntime", *options])
 

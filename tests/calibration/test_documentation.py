@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from calibration.threshold import explain, parts_needed, rate_bound
+from calibration.binomial import rate_bound
+from calibration.threshold import explain, parts_needed
 
 
 def test_the_page_shows_the_table_that_the_command_prints() -> None:

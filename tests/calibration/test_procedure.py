@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from calibration.guarantee import guarantee
 from calibration.procedure import available_engines, calibrate, compare_engines
 from calibration.scoring import score_parts
-from calibration.threshold import conformal_threshold
+from calibration.threshold import Goal, set_threshold
 from engines.bundle import Bundle
 from engines.errors import BundleError, CalibrationError
 from engines.images import list_images, read_image
@@ -36,7 +37,7 @@ def test_thresholds_follow_the_rule_on_scores_and_on_map_peaks(
     assert calibration.certified_rate == pytest.approx(2 / 25)
     assert (calibration.parts, calibration.false_reject_rate) == (24, 0.1)
     assert calibration.scores == tuple(scores.tolist())
-    assert calibration.guarantee == conformal_threshold(scores, 0.1).guarantee
+    assert calibration.guarantee == guarantee(set_threshold(scores, Goal(0.1)), Goal(0.1))
 
 
 def test_good_parts_pass_and_scratched_ones_do_not(
