@@ -68,7 +68,7 @@ def test_half_precision_has_its_own_calibration_and_passes_its_gate(
     bundle: Bundle, network: bytes, parts: list[NDArray[np.uint8]]
 ) -> None:
     engine = HalfOnCpu(network, bundle.info.preprocessing.input_size)
-    calibrated = calibrate(bundle, engine, parts, false_reject_rate=0.05)
+    calibrated = calibrate(bundle, engine, parts, 0.05)
     calibration = calibrated.calibration_for("tensorrt", "f16")
     row = next(row for row in calibration.parity if (row.backend, row.precision) == ("tensorrt", "f16"))
     assert row.reference == "onnxruntime f32"
@@ -80,7 +80,7 @@ def test_half_precision_has_its_own_calibration_and_passes_its_gate(
 
 def test_the_gate_notices_another_network(bundle: Bundle, network: bytes, parts: list[NDArray[np.uint8]]) -> None:
     size = bundle.info.preprocessing.input_size
-    calibrated = calibrate(bundle, HalfOnCpu(network, size), parts, false_reject_rate=0.05)
+    calibrated = calibrate(bundle, HalfOnCpu(network, size), parts, 0.05)
     calibration = calibrated.calibration_for("tensorrt", "f16")
     import onnx
 

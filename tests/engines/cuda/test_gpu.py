@@ -416,7 +416,7 @@ def test_a_calibrated_bundle_passes_its_own_gate(
     bundle = bundle_copy(uncalibrated_bundle)
     frames = [bundle.info.preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "good")]
     with open_engine(bundle, flavour, "f16") as engine:
-        calibrated = calibrate(bundle, engine, frames, false_reject_rate=0.05)
+        calibrated = calibrate(bundle, engine, frames, 0.05)
     with open_engine(calibrated, flavour, "f16") as engine:
         gate = check_parity(engine, calibrated, calibrated.calibration_for(flavour, "f16"))
     assert gate.passed, gate.reason
