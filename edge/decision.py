@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from calibration.severity import grade, measure_exceedance
 from edge.verdict import Evaluation, Region, Severity
 from engines.bundle import SeverityScale
-from engines.preprocess import Preprocessing
+from engines.preprocess import Grid, Preprocessing
 
 # A torn or foreign part can light up hundreds of specks; a message stays small, and the largest peaks say enough.
 MAX_REGIONS = 32
@@ -81,20 +81,6 @@ def find_regions(
     grid = Grid(preprocessing, frame_shape)
     regions = [_region(anomaly_map, labels, label, boxes[label], grid) for label in range(1, count)]
     return tuple(sorted(regions, key=lambda region: -region.peak)[:MAX_REGIONS])
-
-
-class Grid:
-    """Where the map's pixels lie in the camera frame: the way back through crop, resize and region of interest."""
-
-    def __init__(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> None:
-        height, width = frame_shape[:2]
-        self._left, self._top, width, height = preprocessing.roi or (0, 0, width, height)
-        self._scale_x, self._scale_y = width / preprocessing.resize, height / preprocessing.resize
-        self._margin = (preprocessing.resize - preprocessing.input_size) // 2
-
-    def edge(self, x: float, y: float) -> tuple[float, float]:
-        """Frame coordinates of a corner between map pixels; pixel i covers i to i + 1 on both grids."""
-        return self._left + (x + self._margin) * self._scale_x, self._top + (y + self._margin) * self._scale_y
 
 
 def _region(

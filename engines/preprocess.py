@@ -84,6 +84,20 @@ class Preprocessing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return frame[y : y + height, x : x + width]
 
 
+class Grid:
+    """Where the map's pixels lie in the camera frame: the way back through crop, resize and region of interest."""
+
+    def __init__(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> None:
+        height, width = frame_shape[:2]
+        self._left, self._top, width, height = preprocessing.roi or (0, 0, width, height)
+        self._scale_x, self._scale_y = width / preprocessing.resize, height / preprocessing.resize
+        self._margin = (preprocessing.resize - preprocessing.input_size) // 2
+
+    def edge(self, x: float, y: float) -> tuple[float, float]:
+        """Frame coordinates of a corner between map pixels; pixel i covers i to i + 1 on both grids."""
+        return self._left + (x + self._margin) * self._scale_x, self._top + (y + self._margin) * self._scale_y
+
+
 def check_frame(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A camera frame as it is, or as `(H, W)` where it is `(H, W, 1)`. Raises DataError for what is no frame."""
     if frame.dtype == np.uint8 and frame.size and (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] in (1, 3))):

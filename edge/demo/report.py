@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.demo.charts import Dot, colour_bar, score_chart, score_meter, stage_chart
-from edge.demo.heat import Scale, in_frame, outlined, overlaid
-from edge.demo.style import STYLE
+from calibration.page.charts import Dot, colour_bar, score_chart, score_meter, stage_chart
+from calibration.page.document import document, embedded, facts, table, tile_row
+from calibration.page.heat import Scale, in_frame, outlined, overlaid
 from edge.verdict import Evaluation, Verdict
 from engines.bundle import BundleInfo, Calibration
 from engines.engine import EngineDescription
-from engines.preprocess import Preprocessing
 
-_PICTURE = 360
 _STAGES = ("capture", "queue", "preprocess", "infer", "decide", "publish")
 _METRICS = {
     "image_auroc": "I-AUROC",
@@ -102,11 +98,7 @@ def render_report(story: Story) -> str:
             _provenance(story),
         ]
     )
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Edge Inspect demo: {title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><main>{body}</main></body></html>\n"
-    )
+    return document(f"Edge Inspect demo: {title}", body)
 
 
 def _introduction(story: Story) -> str:
@@ -142,11 +134,7 @@ def _tiles(story: Story) -> str:
         ("", f"{story.calibration.certified_rate:.1%}", f"false rejects certified by {story.calibration.parts} parts"),
         ("", escape(story.engine.precision), f"{escape(story.engine.backend)}, {escape(story.engine.device)}"),
     ]
-    return (
-        '<div class="tiles">'
-        + "".join(f'<div class="tile {mood}"><b>{value}</b><span>{label}</span></div>' for mood, value, label in tiles)
-        + "</div>"
-    )
+    return tile_row(tiles)
 
 
 def _scores(story: Story) -> str:
@@ -170,12 +158,12 @@ def _tables(story: Story) -> str:
         these = [part for part in story.parts if part.truth == name]
         caught = sum(not part.accepted for part in these)
         rows.append((_words(name), str(len(these)), str(caught), str(len(these) - caught)))
-    kinds = _table(("defect", "parts", "rejected", "escaped"), rows)
+    kinds = table(("defect", "parts", "rejected", "escaped"), rows)
     metrics = [(label, _number(story.metrics.get(name))) for name, label in _METRICS.items()]
     return (
         '<div class="columns"><div><h2>By kind of defect</h2>'
         f'<div class="panel">{kinds}</div></div><div><h2>On the test set</h2><div class="panel">'
-        f'{_table(("edge-inspect evaluate", ""), metrics)}<p class="soft small">Other drawn parts than those of '
+        f'{table(("edge-inspect evaluate", ""), metrics)}<p class="soft small">Other drawn parts than those of '
         "the line.</p></div></div></div>"
     )
 
@@ -190,8 +178,8 @@ def _timing(story: Story) -> str:
     chart = stage_chart({stage: float(np.median(times[stage])) for stage in _STAGES})
     return (
         f'<h2>Time</h2><div class="panel">{chart}</div><div class="columns" style="margin-top:14px">'
-        f'<div class="panel">{_table(("stage, ms", "median", "95 %", "slowest"), rows)}</div>'
-        f'<div class="panel">{_table(("step of the demo", "time"), steps)}</div></div>'
+        f'<div class="panel">{table(("stage, ms", "median", "95 %", "slowest"), rows)}</div>'
+        f'<div class="panel">{table(("step of the demo", "time"), steps)}</div></div>'
     )
 
 
@@ -226,7 +214,7 @@ def _card(index: int, part: Judged, story: Story) -> str:
     mistake = f'<span class="badge bad">{part.mistake}</span>' if part.mistake else ""
     position = story.scale.position(in_frame(part.anomaly_map, story.info.preprocessing, part.picture.shape))
     pictures = (outlined(part.picture, part.mask), overlaid(part.picture, position, part.mask))
-    images = "".join(f'<img src="{_embedded(image)}" alt="{escape(_label(part))}">' for image in pictures)
+    images = "".join(f'<img src="{embedded(image)}" alt="{escape(_label(part))}">' for image in pictures)
     score = "no score" if verdict.score is None else f"score {verdict.score:.3f}"
     state = " wrong" if part.mistake else ""
     return (
@@ -240,27 +228,10 @@ def _card(index: int, part: Judged, story: Story) -> str:
 
 
 def _provenance(story: Story) -> str:
-    info, calibration, engine = story.info, story.calibration, story.engine
-    trained = info.provenance
-    facts = {
-        "backbone": f"{info.backbone.name} up to level 3",
-        "weights": f"{info.backbone.weights_source}; sha256 {info.backbone.weights_sha256}",
-        "trained on": f"{trained.images} photographs, seed {trained.seed}; {_pairs(trained.recipe)}",
-        "threshold": f"{calibration.threshold:.6g}, measured with {calibration.backend} {calibration.precision}",
-        "guarantee": calibration.guarantee,
-        "engine": f"{engine.backend} {engine.precision} on {engine.device}: {engine.reason}",
-        "field of view": _field(info.preprocessing),
-        "bundle": f"sha256 {story.bundle_digest}",
-        "versions": _pairs({**trained.versions, **engine.versions}),
-    }
-    rows = [(name, escape(fact)) for name, fact in facts.items()]
-    return f'<h2>Where this comes from</h2><div class="panel facts">{_table(("", ""), rows)}</div>'
-
-
-def _field(preprocessing: Preprocessing) -> str:
-    if not preprocessing.unseen_share:
-        return f"{preprocessing.field}: all of the picture is looked at"
-    return f"{preprocessing.field}: {preprocessing.unseen_share:.0%} of the picture, at its rim, is not looked at"
+    return (
+        '<h2>Where this comes from</h2><div class="panel facts">'
+        f"{facts(story.info, story.calibration, story.engine, story.bundle_digest)}</div>"
+    )
 
 
 def _meter(part: Judged, story: Story) -> str:
@@ -304,24 +275,3 @@ def _number(value: float | int | str | None) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
-
-
-def _pairs(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table whose cells are HTML already; all columns but the first are numbers when there are more than two."""
-    numeric = ' class="n"' if len(head) > 2 else ""
-    cells = [[f"<td{numeric if index else ''}>{cell}</td>" for index, cell in enumerate(row)] for row in rows]
-    top = "".join(f"<th{numeric if index else ''}>{title}</th>" for index, title in enumerate(head))
-    header = f"<thead><tr>{top}</tr></thead>" if any(head) else ""
-    return f"<table>{header}<tbody>{''.join('<tr>' + ''.join(row) + '</tr>' for row in cells)}</tbody></table>"
-
-
-def _embedded(picture: NDArray[np.uint8]) -> str:
-    small = cv2.resize(
-        picture, (_PICTURE, _PICTURE * picture.shape[0] // picture.shape[1]), interpolation=cv2.INTER_AREA
-    )
-    data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 86])[1].tobytes()
-    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from calibration.page.heat import Scale, quiet_level
 from edge.demo.child import DemoError, ended_by_sigterm, run_command
-from edge.demo.heat import Scale, quiet_level
 from edge.demo.line import run_line
 from edge.demo.parts import Part, defects_of, encode_image, render_many, write_dataset
 from edge.demo.report import Judged, Story, render_report

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge.demo.heat import Scale
+from calibration.page.heat import Scale
 from edge.demo.parts import Part, render_many
 from edge.demo.report import Judged, Story
 from edge.verdict import Evaluation, StageTimes, Verdict

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.decision import Grid
-from engines.preprocess import Preprocessing
+from engines.preprocess import Grid, Preprocessing
 
 # Position on the scale, red, green, blue, opacity.
 STOPS = (
@@ -66,10 +65,13 @@ def outlined(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.
     return _contour(picture.copy(), _around(mask), _TRUTH)
 
 
-def overlaid(picture: NDArray[np.uint8], position: NDArray[np.float32], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def overlaid(
+    picture: NDArray[np.uint8], position: NDArray[np.float32], mask: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """The picture, BGR, under its heat map; what is above the threshold has a white edge, the truth a cyan one.
 
-    `position` is on the scale and on the frame, as `Scale.position` and `in_frame` give it.
+    `mask` is the true defect, where it is known. `position` is on the scale and on the frame, as `Scale.position` and
+    `in_frame` give it.
     """
     seen = np.isfinite(position)
     value = np.clip(np.nan_to_num(position), 0, TOP)
@@ -81,7 +83,8 @@ def overlaid(picture: NDArray[np.uint8], position: NDArray[np.float32], mask: ND
     base = (0.65 * grey + 0.35 * picture) * np.where(seen, 1, 0.45)[..., None]
     blended = (base * (1 - opacity) + np.stack([blue, green, red], -1) * opacity).astype(np.uint8)
     above = (seen & (value > 1)).astype(np.uint8)
-    return _contour(_contour(blended, above, _LIMIT), _around(mask), _TRUTH)
+    edged = _contour(blended, above, _LIMIT)
+    return edged if mask is None else _contour(edged, _around(mask), _TRUTH)
 
 
 def _around(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
