@@ -1,0 +1,53 @@
+"""A process that is started again whenever it is gone, as systemd does it."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+# RestartSec of a unit.
+_RESTART_S = 0.2
+
+
+class Service:
+    """One command. `outages` are the times without it (monotonic, in seconds). Use it as a context manager."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+        self.name = name
+        self.outages: list[tuple[float, float]] = []
+        self._command = command
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Service:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start(self) -> None:
+        """Start the process."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def send(self, number: int) -> None:
+        """Send it a signal."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def start_again(self) -> None:
+        """Wait for its end, and start it anew."""
+        if self._process is not None:
+            self._process.wait()
+        gone = time.monotonic()
+        time.sleep(_RESTART_S)
+        self.start()
+        self.outages.append((gone, time.monotonic()))
