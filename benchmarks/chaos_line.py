@@ -57,6 +57,8 @@ _CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exi
 _FREEZE_S = 0.7
 # Good parts in a row at the end, all of which have to pass, once the line is Ready again.
 _LAST_PARTS = 20
+# A machine that is busy with other things as well may need some more.
+_MOST_LAST_PARTS = 600
 _READY_LIMIT_S = 60.0
 _START_LIMIT_S = 120.0
 
@@ -162,12 +164,20 @@ def run(folder: Path, bundle: Path, pictures: Pictures, parts: int) -> dict[str,
         injector = threading.Thread(target=inject, args=(line, parts, injected), daemon=True)
         injector.start()
         line.belt.run(lambda: line.belt.entered >= parts and not injector.is_alive(), BAD_SHARE)
-        ready = _await_ready(line.journal)
-        healed_at = line.belt.entered
-        line.relay.loss = 0.0
-        line.belt.run(lambda: line.belt.entered >= healed_at + _LAST_PARTS, 0.0)
-        recovered = ready and all(part.passed for part in line.belt.sorted[healed_at:])
-        return findings(line, injected, recovered)
+        return findings(line, injected, _recovers(line))
+
+
+def _recovers(line: Line) -> bool:
+    """Whether the line is Ready by itself, and lets good parts pass again, one after the other."""
+    ready = _await_ready(line.journal)
+    line.relay.loss = 0.0
+    last = line.belt.entered + _MOST_LAST_PARTS
+    line.belt.run(lambda: _all_pass(line.belt.sorted) or line.belt.entered >= last, 0.0)
+    return ready and _all_pass(line.belt.sorted)
+
+
+def _all_pass(parts: Sequence[Part]) -> bool:
+    return all(part.passed and not part.bad for part in parts[-_LAST_PARTS:])
 
 
 def findings(line: Line, injected: Sequence[Injected], recovered: bool) -> dict[str, Any]:

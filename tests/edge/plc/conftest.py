@@ -32,4 +32,4 @@ def plc(plc_binary: Path, tmp_path: Path) -> Iterator[PlcProgram]:
 @pytest.fixture
 def modbus_table(plc: PlcProgram) -> ModbusTable:
     """The way to it, with short times."""
-    return ModbusTable(host="127.0.0.1", port=plc.port, timeout_s=0.2, retry_s=0.05, heartbeat_s=0.05)
+    return ModbusTable(host="127.0.0.1", port=plc.port, timeout_s=1.0, retry_s=0.05, heartbeat_s=0.05)

@@ -76,8 +76,9 @@ def start(plc: PlcProgram, tmp_path: Path, endpoint: str, cli: tuple[str, ...]) 
         station = tmp_path / "station.toml"
         station.write_text(
             f'station = "{STATION}"\n[recipes.flange]\nbundle = "b"\n{tables}[publish]\nbind = "{endpoint}"\n'
-            f"[plc]\ntravel = 0.6\nmargin = 0.1\nhold_s = 0.2\npulse_s = 0.03\n{more}\n"
-            f'[plc.modbus]\nhost = "127.0.0.1"\nport = {plc.port}\nretry_s = 0.05\n[plc.log]\npath = "{log}"\n'
+            f"[plc]\ntravel = 1.5\nmargin = 0.2\nhold_s = 0.2\npulse_s = 0.1\nsilence_s = 5\n{more}\n"
+            f'[plc.modbus]\nhost = "127.0.0.1"\nport = {plc.port}\ntimeout_s = 2\nretry_s = 0.05\n'
+            f'[plc.log]\npath = "{log}"\n'
         )
         processes.append(subprocess.Popen([*cli, "plc", "--config", str(station)]))
         return Line(plc, processes[-1], log)
