@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from edge.cameras.camera import Camera
-from edge.cameras.tables import CameraTable, FolderCamera, LiveCamera, SyntheticCamera, VideoCamera
+from edge.cameras.tables import (
+    CameraTable,
+    CSICamera,
+    FolderCamera,
+    GStreamerCamera,
+    LiveCamera,
+    RTSPCamera,
+    SyntheticCamera,
+    VideoCamera,
+)
 
 
 def make_camera(table: CameraTable) -> Camera:
@@ -28,6 +37,12 @@ def _bare_camera(table: CameraTable) -> Camera:
         from edge.cameras.video import Video
 
         return Video(table.path, realtime=table.pace == "realtime")
+    if isinstance(table, GStreamerCamera | CSICamera):
+        return _gstreamer_camera(table)
+    if isinstance(table, RTSPCamera):
+        from edge.cameras.rtsp import make_rtsp
+
+        return make_rtsp(table)
     if isinstance(table, SyntheticCamera):
         from edge.cameras.synthetic import Synthetic
 
@@ -35,3 +50,12 @@ def _bare_camera(table: CameraTable) -> Camera:
     from edge.cameras.opencv import OpenCVDevice
 
     return OpenCVDevice(table.device, table.width, table.height, table.fps)
+
+
+def _gstreamer_camera(table: GStreamerCamera | CSICamera) -> Camera:
+    from edge.cameras.csi import csi_pipeline
+    from edge.cameras.gstreamer import GStreamer
+
+    if isinstance(table, CSICamera):
+        return GStreamer(f"CSI camera {table.sensor}", csi_pipeline(table))
+    return GStreamer(f"pipeline {table.pipeline.partition(' ')[0]}", table.pipeline)

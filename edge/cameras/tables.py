@@ -90,6 +90,63 @@ class OpenCVCamera(LiveCamera, frozen=True, kw_only=True, tag="opencv"):
     fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second asked of the camera.")] = None
 
 
+class GStreamerCamera(LiveCamera, frozen=True, kw_only=True, tag="gstreamer"):
+    """A free-running camera behind any GStreamer pipeline that ends in an appsink. Needs the extra `genicam`."""
+
+    pipeline: Annotated[
+        str,
+        msgspec.Meta(
+            description="As `gst-launch-1.0` takes it, e.g. `v4l2src device=/dev/video0 ! videoconvert ! appsink`. "
+            "The appsink takes BGR, BGRx or GRAY8."
+        ),
+    ]
+
+
+class CSICamera(LiveCamera, frozen=True, kw_only=True, tag="csi"):
+    """A camera module on a Jetson's CSI connector, through NVIDIA's `nvarguscamerasrc`. Needs the extra `genicam`."""
+
+    sensor: Annotated[int, msgspec.Meta(ge=0, le=15, description="Number of the connector.")] = 0
+    width: Annotated[Count, msgspec.Meta(description="Width in pixels, one of the sensor's modes.")] = 1280
+    height: Annotated[Count, msgspec.Meta(description="Height in pixels, one of the sensor's modes.")] = 720
+    fps: Annotated[Count, msgspec.Meta(description="Frames a second, one of the sensor's modes.")] = 30
+    flip: Annotated[
+        int, msgspec.Meta(ge=0, le=7, description="How `nvvidconv` turns the picture: 0 not at all, 2 by 180 degrees.")
+    ] = 0
+
+
+class RTSPCamera(LiveCamera, frozen=True, kw_only=True, tag="rtsp"):
+    """A network camera's RTSP stream, free-running. With the extra `genicam` through GStreamer, else through OpenCV."""
+
+    url: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^rtsps?://[^@\s]+$", description="Address, `rtsp://HOST:PORT/PATH`, without user and password."
+        ),
+    ]
+    user: Annotated[str | None, msgspec.Meta(description="User name, where the camera asks for one.")] = None
+    password_file: Annotated[Path | None, msgspec.Meta(description="File whose first line is the password.")] = None
+    transport: Annotated[
+        Literal["tcp", "udp"],
+        msgspec.Meta(description="`tcp` loses nothing of a picture; `udp` needs GStreamer."),
+    ] = "tcp"
+    codec: Annotated[
+        Literal["h264", "h265", "mjpeg"], msgspec.Meta(description="How the camera encodes; OpenCV finds out itself.")
+    ] = "h264"
+    backend: Annotated[
+        Literal["auto", "gstreamer", "opencv"],
+        msgspec.Meta(description="`auto`: GStreamer where it is installed. OpenCV is one frame period later."),
+    ] = "auto"
+    frozen_frames: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=100_000,
+            description="As for every camera. Encoders send nothing of what does not change, so equal pictures are "
+            "common here, and the default is high.",
+        ),
+    ] = 250
+
+
 class SyntheticCamera(LiveCamera, frozen=True, kw_only=True, tag="synthetic"):
     """A camera that does not exist: it draws parts, for rehearsals. A verdict's `part_id` tells the truth."""
 
@@ -114,4 +171,4 @@ class SyntheticCamera(LiveCamera, frozen=True, kw_only=True, tag="synthetic"):
     seed: Annotated[int, msgspec.Meta(ge=0, description="Other seeds draw other parts.")] = 0
 
 
-CameraTable = FolderCamera | VideoCamera | OpenCVCamera | SyntheticCamera
+CameraTable = FolderCamera | VideoCamera | OpenCVCamera | GStreamerCamera | CSICamera | RTSPCamera | SyntheticCamera
