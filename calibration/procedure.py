@@ -13,6 +13,7 @@ import numpy as np
 from calibration.escapes import Costs, weigh
 from calibration.golden import choose_golden, golden_tolerance
 from calibration.guarantee import guarantee
+from calibration.guard_fitting import FEWEST_PARTS, FittedGuards, fit_guards, gather_witnesses
 from calibration.labels import Labels
 from calibration.parity import measure_parity
 from calibration.parts import GoodParts
@@ -61,7 +62,17 @@ def calibrate(
     parity = compare_engines(bundle, engine, parts, threshold.value, progress)
     calibration = describe(engine, scores, threshold, goal, parity, escapes)
     golden = [parts[index] for index in choose_golden(scores.scores)]
-    return store(bundle, calibration, golden)
+    fitted = _fit_guards(engine, parts, scores, goal.false_reject_rate, progress)
+    return store(bundle, calibration, golden, fitted)
+
+
+def _fit_guards(
+    engine: Engine, parts: Parts, scores: PartScores, false_alarm_rate: float, progress: Progress | None
+) -> FittedGuards | None:
+    """Guards that together stop no more good parts than the score may reject; None where the parts are too few."""
+    if len(parts) < FEWEST_PARTS:
+        return None
+    return fit_guards(gather_witnesses(engine, parts, scores.embeddings, progress), false_alarm_rate)
 
 
 def grade(bundle: Bundle, engine: Engine, labels: Labels, progress: Progress | None = None) -> Bundle:
@@ -153,12 +164,15 @@ def describe(
     )
 
 
-def store(bundle: Bundle, calibration: Calibration, golden: Parts) -> Bundle:
-    """Write a calibration and its golden frames, in the calibration's order, into the bundle in one step."""
+def store(bundle: Bundle, calibration: Calibration, golden: Parts, fitted: FittedGuards | None = None) -> Bundle:
+    """Write a calibration, its golden frames in its order, and its guards into the bundle in one step."""
     name = (calibration.backend, calibration.precision)
     others = (entry for entry in bundle.info.calibrations if (entry.backend, entry.precision) != name)
+    if fitted is not None:
+        calibration = msgspec.structs.replace(calibration, guards=fitted.guards)
     info = msgspec.structs.replace(bundle.info, calibrations=(*others, calibration))
-    return update_bundle(bundle, info, {part.file: golden[index] for index, part in enumerate(calibration.golden)})
+    frames = {part.file: golden[index] for index, part in enumerate(calibration.golden)}
+    return update_bundle(bundle, info, frames, {calibration.guards_file: fitted.model.encode()} if fitted else None)
 
 
 def _name(engine: Engine) -> tuple[str, str]:

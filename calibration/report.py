@@ -6,10 +6,11 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from calibration.guard_fitting import FEWEST_PARTS
 from calibration.int8_gate import Evidence, Finding
 from calibration.parts import GoodParts, Selection
 from calibration.threshold import parts_needed, percent
-from engines.bundle import Bundle, Calibration, Escapes, Parity
+from engines.bundle import Bundle, Calibration, Escapes, Guard, Parity
 from engines.engine import EngineDescription
 from engines.registry import open_engine
 from engines.tuning import WORTH_IT, frame_rate
@@ -35,6 +36,8 @@ def calibration(bundle: Bundle, selection: Selection, parts: GoodParts) -> str:
         _line("golden parts", _golden(calibration)),
         _line("parity", _parity_intro(calibration)),
         *_parity_table(calibration.parity),
+        _line("guards", _guards_intro(calibration)),
+        *_guards_table(calibration.guards),
     ]
     if not bundle.info.provenance.trained_on:
         lines.append(
@@ -166,6 +169,25 @@ def _parity_row(row: Parity) -> str:
     share = percent(row.max_score_error / row.score_spread) if row.score_spread else "-"
     errors = f"{row.max_score_error:>10.2g}{share:>11}{row.max_map_error:>10.2g}"
     return f"{_INDENT}{name:<18}{errors}{row.verdict_flips:>7}"
+
+
+def _guards_intro(calibration: Calibration) -> str:
+    if not calibration.guards:
+        return f"none: they take {FEWEST_PARTS} good parts"
+    stops = sum(guard.false_alarm_rate for guard in calibration.guards if guard.armed)
+    rejected = percent(calibration.certified_rate)
+    return (
+        f"make at most {percent(stops)} of good parts NotDecidable, together, beside the {rejected} rejected by the "
+        "score; seen is the share of these parts caught by one picture when disturbed as named"
+    )
+
+
+def _guards_table(guards: Sequence[Guard]) -> list[str]:
+    return [
+        f"{_INDENT}{guard.name:<15}{'' if guard.armed else 'off: blind on this product, '}sees {guard.seen:.0%} of "
+        f"{guard.disturbance}"
+        for guard in guards
+    ]
 
 
 def _next_step(bundle: Bundle, calibration: Calibration) -> str:

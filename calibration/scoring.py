@@ -27,10 +27,14 @@ class Parts(Protocol):
 
 @dataclass(frozen=True)
 class PartScores:
-    """What one engine says of N parts: `scores` and the peaks of the blurred maps, float32 of shape `(N,)` each."""
+    """What one engine says of N parts, all float32.
+
+    `scores` `(N,)`, `map_peaks` `(N,)`, the peaks of the blurred maps, and `embeddings` `(N, C)`.
+    """
 
     scores: NDArray[np.float32]
     map_peaks: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
 
 
 @runtime_checkable
@@ -68,9 +72,11 @@ def score_parts(engine: Engine, parts: Parts, progress: Progress | None = None) 
         raise CalibrationError("expected good parts to calibrate with, found none; a rate of 1 % takes 99 of them")
     scores = np.empty(len(parts), np.float32)
     map_peaks = np.empty(len(parts), np.float32)
+    embeddings = []
     for index in range(len(parts)):
         inspection = inspect_part(engine, parts, index, parts[index])
         scores[index], map_peaks[index] = inspection.scores[0], inspection.maps[0].max()
+        embeddings.append(inspection.embeddings[0].copy())
         if progress:
             progress("scoring", index + 1, len(parts))
-    return PartScores(scores, map_peaks)
+    return PartScores(scores, map_peaks, np.stack(embeddings))

@@ -20,8 +20,9 @@ from edge.cameras.camera import Frame
 from edge.decision import Decision, undecidable
 from edge.product import Product, Recipe
 from edge.queues import BoundedQueue, QueueClosedError
+from edge.verdict import Evaluation
 from edge.worker import Job
-from engines.engine import Engine, Pending
+from engines.engine import Engine, Inspection, Pending
 from engines.preprocess import Preprocessing
 
 _log = logging.getLogger(__name__)
@@ -59,13 +60,17 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class Fed:
-    """A frame on its way through the engine: `pending` there, or decided already where it never came so far."""
+    """A frame on its way through the engine: `pending` there, or decided already where it never came so far.
+
+    `square` is the network's input, RGB uint8 `(S, S, 3)`; None where the engine preprocesses itself.
+    """
 
     frame: Frame
     product: Product
     watch: Stopwatch
     pending: Pending | None
     decision: Decision | None
+    square: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,20 +133,25 @@ class Feeder(Job):
         if fault or frame.image is None:
             return Fed(frame, product, watch, None, undecidable(fault))
         try:
-            pending = submit(product.engine, product.judge.preprocessing, frame.image, watch)
+            pending, square = submit(product.engine, product.judge.preprocessing, frame.image, watch)
         except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
             return Fed(frame, product, watch, None, failed(frame, watch, error))
-        return Fed(frame, product, watch, pending, None)
+        return Fed(frame, product, watch, pending, None, square)
 
 
-def submit(engine: Engine, preprocessing: Preprocessing, image: NDArray[np.uint8], watch: Stopwatch) -> Pending:
-    """Hand a camera frame to the engine, as it is where the engine preprocesses itself: then that counts as `infer`."""
+def submit(
+    engine: Engine, preprocessing: Preprocessing, image: NDArray[np.uint8], watch: Stopwatch
+) -> tuple[Pending, NDArray[np.uint8] | None]:
+    """Hand a camera frame to the engine, as it is where the engine preprocesses itself: then that counts as `infer`.
+
+    Returns also the network's input where it was made here.
+    """
     if engine.takes(preprocessing):
         watch.begin("infer")
-        return engine.submit_frame(image, preprocessing)
+        return engine.submit_frame(image, preprocessing), None
     square = watch.measure("preprocess", lambda: preprocessing(image))
     watch.begin("infer")
-    return engine.submit(square[None])
+    return engine.submit(square[None]), square
 
 
 class Collector(Job):
@@ -182,8 +192,19 @@ class Collector(Job):
             raise ValueError("a frame that was never submitted has no result")
         inspection = fed.pending.result()
         fed.watch.end()
-        score, anomaly_map, shape = float(inspection.scores[0]), inspection.maps[0], fed.frame.image.shape
-        return fed.watch.measure("decide", lambda: fed.product.judge.decide(score, anomaly_map, shape))
+        image = fed.frame.image
+        return fed.watch.measure("decide", lambda: _decision(fed, image, inspection))
+
+
+def _decision(fed: Fed, image: NDArray[np.uint8], inspection: Inspection) -> Decision:
+    judge, guards = fed.product.judge, fed.product.guards
+    decision = judge.decide(float(inspection.scores[0]), inspection.maps[0], image.shape)
+    if guards is None or decision.evaluation is Evaluation.NOT_DECIDABLE:
+        return decision
+    square = judge.preprocessing(image) if fed.square is None else fed.square
+    rejected = decision.evaluation is Evaluation.NOT_OK
+    objection = guards.objection(square, inspection.embeddings[0], rejected)
+    return undecidable(objection) if objection else decision
 
 
 def failed(frame: Frame, watch: Stopwatch, error: BaseException) -> Decision:

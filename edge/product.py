@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from calibration.golden import check_parity
+from calibration.guards import Guards
 from calibration.severity import fits
 from edge.config import EngineTable, RecipeTable, StationConfig
 from edge.decision import Judge
@@ -46,6 +47,7 @@ class Product:
     recipe: Recipe
     engine: Engine
     judge: Judge
+    guards: Guards | None = None
 
 
 class Shelf:
@@ -74,7 +76,7 @@ class Shelf:
         if engine is None:
             engine = self._stack.enter_context(self._proved(recipe))
             self._engines[recipe.bundle.digest] = engine
-        return Product(recipe, engine, judge_of(recipe))
+        return Product(recipe, engine, judge_of(recipe), Guards.of(recipe.bundle, recipe.calibration))
 
     def _proved(self, recipe: Recipe) -> Engine:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""

@@ -1,8 +1,9 @@
 """The bundle: a directory with everything that inspects one product, the only thing that moves between machines.
 
 Layout: `bundle.json` (BundleInfo), `model.onnx`, `head.safetensors`, `golden/*.png` (network inputs whose scores the
-calibrations know), `model-int8.onnx` where the network was quantised, and `MANIFEST.json` with the sha256 of every
-other file but `SIGNATURE.json`, which signs the manifest (`signature.py`).
+calibrations know), `guards/*.safetensors` (what good parts look like to their guards), `model-int8.onnx` where the
+network was quantised, and `MANIFEST.json` with the sha256 of every other file but `SIGNATURE.json`, which signs the
+manifest (`signature.py`).
 """
 
 from __future__ import annotations
@@ -39,10 +40,12 @@ _MODEL = "model.onnx"
 _INT8 = "model-int8.onnx"
 _HEAD = "head.safetensors"
 _GOLDEN = "golden/"
+_GUARDS = "guards/"
+_FOLDERS = (_GOLDEN, _GUARDS)
 _REQUIRED = frozenset({_INFO, _MODEL, _HEAD})
 _OPTIONAL = frozenset({_INT8})
 _NETWORKS = {"f32": _MODEL, "int8": _INT8}
-_GOLDEN_NAME = re.compile(r"golden/[A-Za-z0-9_][A-Za-z0-9_.-]*\.png")
+_FILE_NAME = re.compile(r"(golden/[A-Za-z0-9_][A-Za-z0-9_.-]*\.png|guards/[A-Za-z0-9_][A-Za-z0-9_-]*\.safetensors)")
 _REPAIR = "copy the bundle again from where it was made, or train it again"
 
 
@@ -114,6 +117,21 @@ class Escapes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     escaped_at_cheapest: int | None = None
 
 
+class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One guard's limit: a part with a larger number is NotDecidable, where the guard is armed.
+
+    `false_alarm_rate` bounds the share, 0 to 1, of good parts that trip it, on average over calibrations. `seen` is
+    the share of good parts that tripped it under its own `disturbance`; one that sees too few is not armed.
+    """
+
+    name: str
+    limit: float
+    false_alarm_rate: float
+    disturbance: str
+    seen: float
+    armed: bool
+
+
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A threshold, valid for one backend at one precision. `created` is UTC in ISO 8601.
 
@@ -122,6 +140,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     how the threshold was set. `lots` is how many lots the parts came from, where that is known. `interval` holds 95 %
     of the thresholds that as many parts could have given. `scores` are the good parts', ascending. A score above
     `review_above`, where there is one, and not above `threshold` is OK, and a person should look at the part.
+    `guards` belong to `guards/BACKEND-PRECISION.safetensors`; none where the parts were too few.
     All fields after `created` are new in schema 2.
     """
 
@@ -146,6 +165,12 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scores: tuple[float, ...] = ()
     review_above: float | None = None
     escapes: Escapes | None = None
+    guards: tuple[Guard, ...] = ()
+
+    @property
+    def guards_file(self) -> str:
+        """Name of the file, below `guards/`, that holds what good parts look like."""
+        return f"{self.backend}-{self.precision}.safetensors"
 
 
 class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -294,6 +319,10 @@ class Bundle:
         """Read the unfolded head. Needs the `train` extra."""
         return decode_head(self._read(_HEAD), str(self.path / _HEAD))
 
+    def read_guards(self, calibration: Calibration) -> bytes:
+        """Read what the guards of a calibration know of good parts, verified once more. Raises BundleError."""
+        return self._read(_GUARDS + calibration.guards_file)
+
     def golden_frames(self, calibration: Calibration) -> NDArray[np.uint8]:
         """Read a calibration's golden parts as RGB uint8 of shape `(G, S, S, 3)`, in the calibration's order."""
         size = self.info.preprocessing.input_size
@@ -334,23 +363,25 @@ def update_bundle(
     bundle: Bundle,
     info: BundleInfo,
     golden: Mapping[str, NDArray[np.uint8]] | None = None,
+    guards: Mapping[str, bytes] | None = None,
     networks: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Replace a bundle's information, and the `networks` that are given by precision ("f32", "int8"), in one step.
 
     The int8 network stays as long as `info` has a `quantisation`.
 
-    `golden` adds network inputs, RGB uint8 `(S, S, 3)`, under the file names that `info`'s calibrations use. Those
-    no calibration uses any more are left out. Raises BundleError, also where another process changed the bundle
-    since it was opened.
+    `golden` adds network inputs, RGB uint8 `(S, S, 3)`, under the file names that `info`'s calibrations use, `guards`
+    their guards' files. Those no calibration uses any more are left out. Raises BundleError, also where another process
+    changed the bundle since it was opened.
     """
     files = {_INFO: _encode_info(info), _HEAD: bundle._read(_HEAD)}
     for precision in ("f32", "int8") if info.quantisation else ("f32",):
         files[_NETWORKS[precision]] = (networks or {}).get(precision) or bundle.read_network(precision)
     fresh = {_GOLDEN + name: _encode_frame(frame) for name, frame in (golden or {}).items()}
-    for name in sorted(_golden_names(info)):
+    fresh |= {_GUARDS + name: data for name, data in (guards or {}).items()}
+    for name in sorted(_named_files(info)):
         if name not in fresh and name not in bundle.files:
-            raise BundleError(f"the calibration names {name}, but neither the bundle nor the caller has that image")
+            raise BundleError(f"the calibration names {name}, but neither the bundle nor the caller has that file")
         files[name] = fresh[name] if name in fresh else bundle._read(name)
     _write(bundle.path, files, replaces=bundle.digest)
     return Bundle.open(bundle.path)
@@ -379,8 +410,9 @@ def _encode_frame(frame: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _golden_names(info: BundleInfo) -> set[str]:
-    return {_GOLDEN + part.file for calibration in info.calibrations for part in calibration.golden}
+def _named_files(info: BundleInfo) -> set[str]:
+    golden = {_GOLDEN + part.file for calibration in info.calibrations for part in calibration.golden}
+    return golden | {_GUARDS + entry.guards_file for entry in info.calibrations if entry.guards}
 
 
 def _write(folder: Path, files: Mapping[str, bytes], replaces: str | None = None) -> None:
@@ -410,7 +442,10 @@ def check_target(folder: Path) -> None:
         if not folder.is_dir():
             raise BundleError(f"{folder} is a file; name another place for the bundle")
         top = {entry.name for entry in folder.iterdir()}
-    if top and (_MANIFEST not in top or top - {*_REQUIRED, *_OPTIONAL, _MANIFEST, _SIGNATURE, "golden"}):
+    if top and (
+        _MANIFEST not in top
+        or top - {*_REQUIRED, *_OPTIONAL, _MANIFEST, _SIGNATURE, *(name.rstrip("/") for name in _FOLDERS)}
+    ):
         raise BundleError(
             f"{folder} holds files that are not a bundle's ({', '.join(sorted(top)[:5])}), and they would be lost; "
             "name another place for the bundle"
@@ -430,7 +465,7 @@ def _verified(folder: Path) -> Bundle:
     for name, digest in manifest.files.items():
         _check_digest(folder / name, digest, _sha256(folder / name))
     info = _decode(_file_bytes(folder / _INFO), BundleInfo, folder / _INFO)
-    lost = sorted(_golden_names(info) - set(manifest.files))
+    lost = sorted(_named_files(info) - set(manifest.files))
     if lost:
         raise BundleError(f"{folder / _INFO} names {lost[0]}, which the bundle lacks; calibrate it again")
     return Bundle(folder, info, hashlib.sha256(raw).hexdigest(), manifest.files)
@@ -438,7 +473,7 @@ def _verified(folder: Path) -> Bundle:
 
 def _check_names(folder: Path, names: set[str]) -> None:
     """A name outside the layout could lead out of the directory, so none is accepted."""
-    foreign = sorted(name for name in names - _REQUIRED - _OPTIONAL if not _GOLDEN_NAME.fullmatch(name))
+    foreign = sorted(name for name in names - _REQUIRED - _OPTIONAL if not _FILE_NAME.fullmatch(name))
     if foreign:
         raise BundleError(f"{folder / _MANIFEST} lists {foreign[0]!r}, which is no file of a bundle; {_REPAIR}")
     lacking = sorted(_REQUIRED - names)
@@ -461,7 +496,7 @@ def _regular_files(folder: Path, prefix: str = "") -> Iterator[str]:
         mode = entry.stat(follow_symlinks=False).st_mode
         if stat.S_ISREG(mode):
             yield name
-        elif stat.S_ISDIR(mode) and f"{name}/" == _GOLDEN:
+        elif stat.S_ISDIR(mode) and f"{name}/" in _FOLDERS:
             yield from _regular_files(folder / name, f"{name}/")
         else:
             kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a bundle's directory"

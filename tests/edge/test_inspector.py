@@ -75,6 +75,14 @@ def test_a_frame_without_an_image_is_undecidable_for_its_own_reason(product: Pro
     assert "infer" not in result.stages
 
 
+def test_a_picture_that_a_guard_objects_to_is_undecidable_whatever_its_score(product: Product, render_part) -> None:
+    dark, rejected = np.zeros((160, 160, 3), np.uint8), render_part(203, True) // 3
+    for result in inspect(product, [frame_of(dark), frame_of(rejected)]):
+        assert result.decision.evaluation is Evaluation.NOT_DECIDABLE
+        assert result.decision.reason.startswith("guard ")
+        assert result.decision.score is None
+
+
 def test_an_error_in_one_frame_is_that_frames_verdict_and_the_next_one_is_judged(product: Product, render_part) -> None:
     wrong_type = frame_of(np.zeros((10, 10), np.uint16))  # type: ignore[arg-type]
     results = inspect(product, [wrong_type, frame_of(render_part(101))])

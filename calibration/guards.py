@@ -1,0 +1,170 @@
+"""Guards: whether the picture is one that the calibration speaks of, so that its score is worth something.
+
+Each guard is one number a part, higher is worse, with a limit that good parts set (`guard_fitting.py`). They need
+nothing but the network's input, its embedding and numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.bundle import Bundle, Calibration
+from engines.errors import BundleError
+from engines.tensors import decode_tensors, encode_tensors
+
+# In the order in which they are named: a black picture is also another part, but that is not what to look for.
+GUARDS = ("under_exposed", "over_exposed", "light_changed", "blurred", "camera_moved", "wrong_part")
+SIDE = 32
+CELLS = 2
+_DARK, _BRIGHT = 12, 250
+# A defect makes a part unlike good ones, too. On three real products the distance of 99 % of defective parts was below
+# 1.2 to 2.7 times the limit, that of 99 % of parts of another product above 3.2 times.
+FOREIGN = 3.0
+
+Array = NDArray[np.float32]
+
+_SENTENCES = {
+    "under_exposed": "{value:.0%} of the picture is black (limit {limit:.0%}): look for a lens cap, a dead light, a "
+    "short exposure",
+    "over_exposed": "{value:.0%} of the picture is saturated (limit {limit:.0%}): look at light and exposure",
+    "light_changed": "the picture's brightness differs from that of good parts by {value:.2g} stops (limit "
+    "{limit:.2g}): look at light and exposure",
+    "blurred": "a part of the picture is blurred, 1/{value:.2g} of the usual detail (limit 1/{limit:.2g}): look at the "
+    "lens, its focus and dirt on it",
+    "camera_moved": "the part lies {value:.1%} of the picture beside its usual place (limit {limit:.1%}): look at the "
+    "camera and the fixture",
+    "wrong_part": "the picture as a whole is unlike good parts, distance {value:.3g} (limit {limit:.3g}): look "
+    "whether it is the right part",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the guards take from one network input: its brightness, detail, and a small picture of it.
+
+    `picture` float32 `(SIDE * SIDE,)` has mean 0 and deviation 1; `brightness` is in stops (log2 of grey levels);
+    `blur` `(CELLS * CELLS,)` is the natural logarithm of a cell's coarse contrast over its finest detail.
+    """
+
+    picture: Array
+    brightness: float
+    dark: float
+    bright: float
+    blur: NDArray[np.float64]
+
+
+def look_at(frame: NDArray[np.uint8]) -> Look:
+    """Look at one network input, RGB uint8 `(S, S, 3)`. Takes about a tenth of a millisecond."""
+    grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return Look(
+        # Four grey levels more, so that an empty picture's noise is not blown up to a pattern.
+        picture=((small - small.mean()) / (small.std() + 4)).ravel(),
+        brightness=float(np.log2(small.mean() + 1)),
+        dark=np.count_nonzero(grey <= _DARK) / grey.size,
+        bright=np.count_nonzero(grey >= _BRIGHT) / grey.size,
+        blur=_blur(grey, small),
+    )
+
+
+def _blur(grey: NDArray[np.uint8], small: Array) -> NDArray[np.float64]:
+    laplacian = cv2.Laplacian(grey, cv2.CV_32F)
+    detail = cv2.resize(cv2.multiply(laplacian, laplacian), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    side = SIDE // CELLS
+    contrast = small.reshape(CELLS, side, CELLS, side).var(axis=(1, 3), dtype=np.float64)
+    # Sums that keep an empty cell from deciding by its last bit.
+    return np.log((contrast + 1) / (detail + 0.1)).ravel()
+
+
+@dataclass(frozen=True)
+class GuardModel:
+    """What good parts look like, all float32.
+
+    `brightness` `(1,)` and `blur` `(CELLS * CELLS,)` are medians. `shift_weights` `(SIDE * SIDE, 2)` and
+    `shift_offset` `(2,)` estimate from a picture how far, in shares of its sides, the part lies right of and below its
+    usual place. `mean` `(C,)`, `axes` `(K, C)`, orthonormal, `variances` `(K,)` and `rest` `(1,)` are a Gaussian of
+    the embeddings: variances along the axes, and across all of them.
+    """
+
+    brightness: Array
+    blur: Array
+    shift_weights: Array
+    shift_offset: Array
+    mean: Array
+    axes: Array
+    variances: Array
+    rest: Array
+
+    def measures(self, look: Look, embedding: Array) -> NDArray[np.float64]:
+        """The number of each of `GUARDS`, float64 `(6,)`."""
+        shift = look.picture @ self.shift_weights + self.shift_offset
+        return np.asarray(
+            [
+                look.dark,
+                look.bright,
+                abs(look.brightness - float(self.brightness[0])),
+                np.exp((look.blur - self.blur).max()),
+                np.hypot(*shift),
+                self.distance(embedding),
+            ],
+            np.float64,
+        )
+
+    def distance(self, embedding: Array) -> float:
+        """Mahalanobis distance of an embedding `(C,)` from those of good parts."""
+        offset = embedding - self.mean
+        along = self.axes @ offset
+        across = float(offset @ offset) - float(along @ along)
+        return float(np.sqrt((along**2 / self.variances).sum() + max(across, 0.0) / self.rest[0]))
+
+    def encode(self) -> bytes:
+        """The bytes of the bundle's file."""
+        return encode_tensors({field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def decode_model(data: bytes, name: str) -> GuardModel:
+    """Decode a bundle's file; `name` is for the message. Raises BundleError."""
+    tensors = decode_tensors(data, name)
+    expected = {field.name for field in fields(GuardModel)}
+    if set(tensors) != expected:
+        raise BundleError(f"{name}: expected the arrays {sorted(expected)}, found {sorted(tensors)}; calibrate again")
+    return GuardModel(**tensors)
+
+
+class Guards:
+    """The armed guards of one calibration."""
+
+    def __init__(self, model: GuardModel, limits: dict[str, float]) -> None:
+        self._model = model
+        self._limits = limits
+
+    @classmethod
+    def of(cls, bundle: Bundle, calibration: Calibration) -> Guards | None:
+        """Those of a bundle's calibration; None where it has none. Raises BundleError."""
+        if not calibration.guards:
+            return None
+        model = decode_model(bundle.read_guards(calibration), f"{bundle.path}: guards")
+        return cls(model, {guard.name: guard.limit for guard in calibration.guards if guard.armed})
+
+    def objection(self, frame: NDArray[np.uint8], embedding: Array, rejected: bool = False) -> str:
+        """Why the score of a picture is not to be trusted; empty where no guard objects.
+
+        `frame` is the network's input, RGB uint8 `(S, S, 3)`, `embedding` float32 `(C,)`. Of a part that the score has
+        `rejected`, `wrong_part` objects only from `FOREIGN` times its limit on: nearer, it is a defect.
+        """
+        limits = self._limits
+        if rejected and "wrong_part" in limits:
+            limits = {**limits, "wrong_part": FOREIGN * limits["wrong_part"]}
+        values = dict(zip(GUARDS, self._model.measures(look_at(frame), embedding).tolist(), strict=True))
+        # What is not finite is above any limit.
+        tripped = [name for name in GUARDS if name in limits and not values[name] <= limits[name]]
+        if not tripped:
+            return ""
+        first = tripped[0]
+        sentence = _SENTENCES[first].format(value=values[first], limit=limits[first])
+        others = f" (so do {', '.join(tripped[1:])})" if tripped[1:] else ""
+        return f"guard {first}: {sentence}{others}"
