@@ -56,6 +56,7 @@ class Capture(Job):
         self._limits = limits
         self._backoff = Backoff(limits.retry_s, limits.retry_max_s)
         self._open = False
+        self._resume_at = 0.0
         self._lost = ""
         self._asked = Asked(round(limits.timeout_s * 1e9), self._drop)
         self._counted = Counted(camera.capabilities.cycle, self._drop)
@@ -67,13 +68,15 @@ class Capture(Job):
 
     def step(self, stopping: threading.Event) -> bool:
         """Open the camera if need be, and hand on one frame. False at the end of a source that has one."""
+        if self._pauses(stopping):
+            return True
         try:
             if not self._open:
                 self._connect()
             frame = self._read()
         except CameraError as error:
             self._lose(error)
-            self._pause(stopping)
+            self._resume_at = time.monotonic() + self._backoff.next()
             return True
         if frame is not None:
             self._take(frame)
@@ -123,13 +126,16 @@ class Capture(Job):
         with self._settling:
             self._hand_on(self._asked.give_up(f"camera lost: {self._lost}"))
 
-    def _pause(self, stopping: threading.Event) -> None:
-        deadline = time.monotonic() + self._backoff.next()
-        while not stopping.is_set() and (left_s := deadline - time.monotonic()) > 0:
-            if self._triggering is Triggering.SOFTWARE:
-                self._expect(self.inbox.take(min(left_s, _PATIENCE_S)), f"camera lost: {self._lost}")
-            else:
-                stopping.wait(left_s)
+    def _pauses(self, stopping: threading.Event) -> bool:
+        # A piece of the pause a step: whoever watches this worker must not take a pause for a worker that is stuck.
+        wait_s = min(self._resume_at - time.monotonic(), _PATIENCE_S)
+        if wait_s <= 0:
+            return False
+        if self._triggering is Triggering.SOFTWARE:
+            self._expect(self.inbox.take(wait_s), f"camera lost: {self._lost}")
+        else:
+            stopping.wait(wait_s)
+        return True
 
     def _read(self) -> Frame | None:
         if self._triggering is not Triggering.SOFTWARE:

@@ -1,4 +1,4 @@
-"""The daemon's subcommands of `edge-inspect`: run, watch, control, keys, plc, doctor."""
+"""The daemon's subcommands of `edge-inspect`: run, watch, control, keys, plc, install-service, doctor."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ def _configure_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    import logging
-
     from edge.config import load_config
+    from edge.service.journal import set_up_logging
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logging()
     config = load_config(options.config)
     # After the check of the station file: it takes milliseconds, the engine's library much longer.
     from edge.daemon import run_station
@@ -47,11 +46,10 @@ def _watch(options: argparse.Namespace) -> int:
 
 
 def _plc(options: argparse.Namespace) -> int:
-    import logging
-
     from edge.config import load_config
+    from edge.service.journal import set_up_logging
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    set_up_logging()
     config = load_config(options.config)
     from edge.plc.station import run_gateway
 
@@ -72,6 +70,25 @@ def _keys(options: argparse.Namespace) -> int:
     from edge.key_commands import manage_keys
 
     return manage_keys(options)
+
+
+def _configure_install_service(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="station file in TOML")
+    parser.add_argument("--user", metavar="U", help="user that the services run as (default: a dynamic one each)")
+    parser.add_argument("--realtime", type=int, metavar="N", help="real-time priority, 1 to 99 (default: none)")
+    parser.add_argument("--cpus", metavar="LIST", help="CPUs to run on, such as 2-3 (default: all)")
+    parser.add_argument(
+        "--watchdog", type=int, default=30, metavar="S", help="a worker may be stuck for half of this (default: 30)"
+    )
+    parser.add_argument(
+        "--directory", type=Path, default=Path("/etc/systemd/system"), metavar="DIR", help="(default: %(default)s)"
+    )
+
+
+def _install_service(options: argparse.Namespace) -> int:
+    from edge.service.install import install_service
+
+    return install_service(options)
 
 
 def _configure_doctor(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +159,13 @@ keys = Command(
     example="edge-inspect keys new gateway --role control --keys /etc/edge-inspect/keys",
     configure=_configure_keys,
     run=_keys,
+)
+
+install_service = Command(
+    summary="write the systemd units of a station, watched, hardened and checked",
+    example="edge-inspect install-service --config /etc/edge-inspect/station.toml",
+    configure=_configure_install_service,
+    run=_install_service,
 )
 
 doctor = Command(

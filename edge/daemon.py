@@ -11,8 +11,11 @@ import cv2
 from edge.cameras.camera import Camera
 from edge.cameras.kinds import make_camera
 from edge.config import StationConfig
+from edge.health import Condition
 from edge.pipeline import Pipeline
 from edge.product import Shelf, open_recipes
+from edge.service.notifier import Notifier
+from edge.service.watchdog import Watchdog
 from edge.stop import StopRequest
 
 _log = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = No
             _await_subscriber(pipeline, config.publish.wait_for_subscriber_s, stop)
             if not stop.made:
                 pipeline.arm(products)
-            _watch_over(pipeline, stop)
+            _watch_over(pipeline, stop, Notifier())
             pipeline.drain()
         except Exception as error:
             pipeline.abandon(str(error))
@@ -57,7 +60,19 @@ def _await_subscriber(pipeline: Pipeline, limit_s: float, stop: StopRequest) -> 
         _log.warning("no subscriber within %g s; going on without one", limit_s)
 
 
-def _watch_over(pipeline: Pipeline, stop: StopRequest) -> None:
+def _watch_over(pipeline: Pipeline, stop: StopRequest, notifier: Notifier) -> None:
+    watchdog = Watchdog(notifier, lambda: pipeline.workers)
+    told = pipeline.health.condition
+    notifier.ready(_status(told))
     while not stop.made and not pipeline.finished and not pipeline.silenced:
         time.sleep(_TICK_S)
         pipeline.supervise()
+        watchdog.feed()
+        if pipeline.health.condition is not told:
+            told = pipeline.health.condition
+            notifier.status(_status(told))
+    notifier.stopping()
+
+
+def _status(condition: Condition) -> str:
+    return f"{condition.state.value}: {condition.reason}" if condition.reason else condition.state.value

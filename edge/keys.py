@@ -75,11 +75,8 @@ class KeyFolder:
 
     def station_key(self) -> StationKey:
         """The station's key: a systemd credential where there is one, else the file. Raises ConfigError."""
-        credential = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / _STATION
-        if credential.exists():
-            # systemd has made sure that nobody else can read it, with means that its mode does not show.
-            return _read(credential, StationKey, secret=False)
-        return _read(self.path / _STATION, StationKey, secret=True)
+        credential = _credential(_STATION)
+        return _read(credential or self.path / _STATION, StationKey, secret=credential is None)
 
     def clients(self) -> list[Client]:
         """Every client there ever was, by name. Raises ConfigError for a file that is none."""
@@ -126,9 +123,18 @@ class KeyFolder:
 
 
 def read_client_key(path: Path) -> ClientKey:
-    """Read the key that a client holds. Raises ConfigError where it is absent, foreign or readable by others."""
-    credential = os.environ.get("CREDENTIALS_DIRECTORY")
-    return _read(path, ClientKey, secret=credential is None or Path(credential) not in path.parents)
+    """Read the key that a client holds; a systemd credential of that file name goes before the file.
+
+    Raises ConfigError where it is absent, foreign or readable by others.
+    """
+    credential = _credential(path.name)
+    return _read(credential or path, ClientKey, secret=credential is None)
+
+
+def _credential(name: str) -> Path | None:
+    # systemd makes sure that nobody else can read it, by means that its mode does not show.
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / name
+    return path if path.exists() else None
 
 
 def use_key(socket: zmq.Socket[bytes], path: Path) -> None:

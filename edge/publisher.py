@@ -23,6 +23,7 @@ from edge.requests import Refused, ReplayReply, ReplayRequest
 from edge.sockets import LONGEST_MESSAGE, bind_problem
 from edge.verdict import (
     CameraStatus,
+    Evaluation,
     Heartbeat,
     StageTimes,
     State,
@@ -169,11 +170,14 @@ class Publisher(Job):
         self._due = time.monotonic() + self._table.heartbeat_s
 
     def _send_verdict(self, judgement: Judgement) -> None:
-        message = encode(self._verdict(judgement))
+        verdict = self._verdict(judgement)
+        message = encode(verdict)
         self._send(verdict_topic(self._station), message)
         self._seq += 1
         self._last_verdict = message
         self._sent.append(self._seq, message)
+        if verdict.evaluation is not Evaluation.OK:
+            _log_rejected(verdict)
         self._health.cameras[judgement.camera].count_verdict(judgement.decision.evaluation)
 
     def _send(self, topic: str, message: bytes) -> None:
@@ -245,6 +249,19 @@ class Publisher(Job):
             stage_ms=_stage_times(judgement),
             severity=decision.severity,
         )
+
+
+def _log_rejected(verdict: Verdict) -> None:
+    part = repr(verdict.part_id) if verdict.part_id is not None else f"frame {verdict.frame_id}"
+    fields = {
+        "STATION": verdict.station,
+        "CAMERA": verdict.camera,
+        "VERDICT": verdict.evaluation.value,
+        "SEQ": str(verdict.seq),
+        "FRAME_ID": str(verdict.frame_id),
+        "PART_ID": verdict.part_id or "",
+    }
+    _log.info("%s %s: %s", verdict.evaluation.value, part, verdict.reason, extra={"fields": fields})
 
 
 def utc(seconds: float) -> str:

@@ -15,6 +15,8 @@ from edge.plc.log import Log
 from edge.plc.modbus import Modbus
 from edge.plc.output import Output
 from edge.plc.tables import PlcTable
+from edge.service.notifier import Notifier
+from edge.service.watchdog import Watchdog
 from edge.stop import StopRequest
 from engines.errors import ConfigError
 
@@ -32,10 +34,21 @@ def run_gateway(config: StationConfig) -> int:
     controller = Controller(table, table.cameras or tuple(config.cameras))
     plc = Modbus(table.modbus) if table.modbus else None
     address = table.connect or reachable(config.publish.bind)
-    with StopRequest() as stop, OperatorReset() as reset, Subscriber(address, station=config.station) as subscriber:
+    subscriber = Subscriber(address, station=config.station, key=table.key)
+    # The gateway is one thread: while it turns, everything in it moves.
+    notifier = Notifier()
+    watchdog = Watchdog(notifier, lambda: ())
+    with StopRequest() as stop, OperatorReset() as reset, subscriber:
         gateway = Gateway(controller, subscriber, plc, _listeners(table), table.poll_s)
         _log.info("the gateway of station %s listens to %s", config.station, address)
-        gateway.run(lambda: stop.made, lambda: reset.pass_on(controller))
+        notifier.ready(f"listens to {address}")
+
+        def turned() -> None:
+            reset.pass_on(controller)
+            watchdog.feed()
+
+        gateway.run(lambda: stop.made, turned)
+        notifier.stopping()
     _log.info("the gateway of station %s stopped", config.station)
     return 0
 

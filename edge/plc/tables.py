@@ -108,6 +108,13 @@ class PlcTable(Table, frozen=True, kw_only=True):
     connect: Annotated[
         Address | None, msgspec.Meta(description="Where verdicts come from; the address of `[publish]` if left out.")
     ] = None
+    key: Annotated[
+        Path | None,
+        msgspec.Meta(
+            description="Key of the gateway, which `edge-inspect keys new` made, where `[security] keys` guards the "
+            "station's sockets."
+        ),
+    ] = None
     cameras: Annotated[
         tuple[Name, ...],
         msgspec.Meta(description="Each of them must say OK before a part is released; all of the station if left out."),

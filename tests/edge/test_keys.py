@@ -109,7 +109,7 @@ def test_a_credential_of_systemd_goes_before_the_file_whatever_its_mode(
     for file in credentials.iterdir():
         file.chmod(0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
-    assert read_client_key(credentials / "a.key").station == folder.station_key().public
+    assert read_client_key(tmp_path / "a.key").station == folder.station_key().public
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"null", b'{"public":"x","secret":"y"}', b"[" * 5000])

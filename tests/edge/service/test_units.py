@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge.config import load_config
+from edge.service.units import ServiceOptions, gateway_unit, vision_unit
+from engines.errors import ConfigError
+
+PLC = '[plc]\ntravel = 1.0\nmargin = 0.1\n[plc.modbus]\nhost = "10.0.0.2"\n[plc.log]\npath = "/var/log/edge/plc.jsonl"'
+Unit = Callable[..., list[str]]
+
+
+@pytest.fixture
+def unit(station_file) -> Unit:
+    def make(more: str = "", options: ServiceOptions | None = None, gateway: bool = False, **table: str) -> list[str]:
+        path = station_file(more, **table)
+        write = gateway_unit if gateway else vision_unit
+        return write(path, load_config(path), options or ServiceOptions()).splitlines()
+
+    return make
+
+
+def test_both_are_watched_and_started_again_within_limits(unit: Unit) -> None:
+    for lines in (unit(), unit(PLC, gateway=True)):
+        assert {"Type=notify", "WatchdogSec=30", "Restart=on-failure", "StartLimitBurst=10"} <= set(lines)
+        assert "RestartPreventExitStatus=2" in lines
+        assert "ProtectSystem=strict" in lines
+        assert not any(line.startswith("MemoryDenyWriteExecute") for line in lines)
+
+
+def test_the_gateway_outlives_the_daemon(unit: Unit) -> None:
+    bound = ("Requires", "BindsTo", "PartOf", "After=edge-inspect", "Wants")
+    assert [line for line in unit(PLC, gateway=True) if line.startswith(bound)] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (ServiceOptions(), "DynamicUser=yes"),
+        (ServiceOptions(user="vision"), "User=vision"),
+        (ServiceOptions(realtime=20), "CPUSchedulingPriority=20"),
+        (ServiceOptions(realtime=20), "CPUSchedulingPolicy=fifo"),
+        (ServiceOptions(cpus="2-3"), "CPUAffinity=2-3"),
+        (ServiceOptions(watchdog_s=9), "WatchdogSec=9"),
+    ],
+)
+def test_options_are_in_both_units(unit: Unit, options: ServiceOptions, expected: str) -> None:
+    assert expected in unit("", options)
+    assert expected in unit(PLC, options, gateway=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "table", "expected"),
+    [
+        ("", {}, "PrivateDevices=yes"),
+        ("", {"camera": 'kind = "opencv"\ndevice = 0'}, "DeviceAllow=char-video4linux rw"),
+        ('[engine]\nbackend = "tensorrt"', {}, "PrivateDevices=no"),
+        ('[security]\nkeys = "/etc/k"', {}, "LoadCredential=station.key:/etc/k/station.key"),
+        ("[publish]\nwait_for_subscriber_s = 3000", {}, "TimeoutStartSec=3600"),
+        ("[pipeline]\ndrain_s = 100", {}, "TimeoutStopSec=115"),
+        ("", {"bundle": "/home/op/b"}, "BindReadOnlyPaths=-/home/op/b"),
+        ("", {"bundle": "/home/op/b"}, "BindReadOnlyPaths=-/home/op/b.engines"),
+        ("", {"bundle": "/home/op/a b%c"}, 'BindReadOnlyPaths=-"/home/op/a b%%c"'),
+        ("", {"bundle": "/home/op/a:b"}, "BindReadOnlyPaths=-/home/op/a\\:b"),
+    ],
+)
+def test_what_the_station_file_names_can_be_reached(
+    unit: Unit, more: str, table: dict[str, str], expected: str
+) -> None:
+    assert expected in unit(more, **table)
+
+
+def test_only_the_gateway_writes_its_log(unit: Unit) -> None:
+    assert "ReadWritePaths=-/var/log/edge" in unit(PLC, gateway=True)
+    assert [line for line in unit(PLC) if line.startswith("ReadWritePaths")] == []
+
+
+def test_the_gateway_takes_its_key_as_a_credential(unit: Unit) -> None:
+    keyed = PLC.replace("margin", 'key = "/etc/k/gateway.key"\nmargin')
+    assert "LoadCredential=gateway.key:/etc/k/gateway.key" in unit(keyed, gateway=True)
+    assert [line for line in unit(keyed) if "gateway.key" in line] == []
+
+
+def test_a_path_cannot_add_a_line(unit: Unit) -> None:
+    with pytest.raises(ConfigError, match="without control characters"):
+        unit(bundle="/home/op/a\\nExecStartPre=/bin/evil")
+
+
+def test_the_command_names_the_station_file(unit: Unit, tmp_path: Path) -> None:
+    (command,) = [line for line in unit() if line.startswith("ExecStart=")]
+    assert command.endswith(f"edge-inspect run --config {tmp_path}/station.toml")
+    (command,) = [line for line in unit(PLC, gateway=True) if line.startswith("ExecStart=")]
+    assert " plc --config " in command
