@@ -243,6 +243,42 @@ def _grade(options: argparse.Namespace) -> None:
     print(report.severity(graded))
 
 
+def _configure_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE", help="calibrated bundle")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="photographs that put the threshold to the test: a data set in MVTec AD's layout, or a folder with good "
+        "and one folder for each kind of defect",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the page is written")
+    parser.add_argument("--engine", metavar="NAME", help="a calibrated engine (default: the one calibrated last)")
+    parser.add_argument("--precision", metavar="NAME", help="its precision; goes with --engine")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from calibration.evidence import gather
+    from calibration.page.calibration_page import render
+    from engines.bundle import Bundle
+    from engines.registry import open_engine
+
+    if (options.engine is None) is not (options.precision is None):
+        raise UsageError("--engine and --precision go together: a threshold belongs to one engine at one precision")
+    bundle = Bundle.open(options.bundle)
+    calibration = bundle.latest_calibration
+    if options.engine:
+        calibration = bundle.calibration_for(options.engine, options.precision)
+    progress = _progress if sys.stderr.isatty() else None
+    with open_engine(bundle, calibration.backend, calibration.precision) as engine:
+        page = render(gather(bundle, calibration, engine, options.data, progress))
+    try:
+        options.out.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{options.out}: cannot be written ({error.strerror}); name another --out") from None
+    print(f"report: {options.out}")
+
+
 def _progress(action: str, done: int, total: int) -> None:
     end = "\n" if done == total else ""
     print(f"\r{action} {done}/{total}", end=end, file=sys.stderr, flush=True)
@@ -267,4 +303,11 @@ grade = Command(
     example="edge-inspect grade --bundle bundles/flange --labels photos/flange-graded.csv",
     configure=_configure_grade,
     run=_grade,
+)
+
+report = Command(
+    summary="write a page with the threshold, its promise, score histograms and heat maps of the parts in doubt",
+    example="edge-inspect report --bundle bundles/flange --data photos/flange-test --out flange.html",
+    configure=_configure_report,
+    run=_report,
 )

@@ -13,6 +13,9 @@ _WIDTH = 960
 _LEFT, _RIGHT = 96, 24
 _DOT = 5.0
 _STEP = 2 * _DOT + 1.5
+_BINS = 90
+_LANE_HEIGHT = 96.0
+_TOP_ROOM = 22.0
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,88 @@ def score_chart(dots: Sequence[Dot], threshold: float) -> str:
     body.append(axis.ticks(bottom))
     body.append(f'<text class="limit-label" x="{limit + 6:.1f}" y="20">NotOK above {threshold:.4g}</text>')
     return _svg("\n".join(body), bottom + 38, "Scores of all parts against the threshold")
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Scores of one kind of parts, drawn as a histogram; `kind` is "good" or "defective" and gives the colour."""
+
+    name: str
+    scores: Sequence[float]
+    kind: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where parts are rejected; where review begins, and the interval that the threshold lies in, if there are any."""
+
+    threshold: float
+    review_above: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+def histogram_chart(lanes: Sequence[Lane], limits: Limits) -> str:
+    """Histograms of scores on one axis, one above the other, with the threshold, its interval and the review band."""
+    marks = [limits.threshold, *(limits.interval or ())]
+    values = [score for lane in lanes for score in lane.scores] + marks
+    margin = 0.02 * (max(values) - min(values) or 1.0)
+    axis = _Axis(min(values) - margin, max(values) + margin)
+    bottom = _TOP_ROOM + len(lanes) * _LANE_HEIGHT
+    body = _zones(limits, axis, bottom)
+    for index, lane in enumerate(lanes):
+        body += _histogram(lane, axis, _TOP_ROOM + (index + 1) * _LANE_HEIGHT)
+    limit = axis.x(limits.threshold)
+    body.append(f'<line class="limit" x1="{limit:.1f}" x2="{limit:.1f}" y1="24" y2="{bottom:.1f}"/>')
+    anchor, shift = ("end", -6) if limit > 0.7 * _WIDTH else ("start", 6)
+    body.append(
+        f'<text class="limit-label" x="{limit + shift:.1f}" y="18" text-anchor="{anchor}">'
+        f"NotOK above {limits.threshold:.4g}</text>"
+    )
+    body.append(axis.ticks(bottom))
+    said = ", ".join(f"{len(lane.scores)} {lane.name}" for lane in lanes)
+    return _svg("\n".join(body), bottom + 38, f"Histograms of scores: {said}; threshold {limits.threshold:.4g}")
+
+
+def _zones(limits: Limits, axis: _Axis, bottom: float) -> list[str]:
+    def band(kind: str, low: float, high: float, title: str) -> str:
+        width = max(axis.x(high) - axis.x(low), 1.0)
+        return (
+            f'<rect class="{kind}" x="{axis.x(low):.1f}" y="24" width="{width:.1f}" height="{bottom - 24:.1f}">'
+            f"<title>{title}</title></rect>"
+        )
+
+    zones = [band("reject", limits.threshold, axis.high, "NotOK")]
+    if limits.review_above is not None:
+        zones.append(band("review", limits.review_above, limits.threshold, "OK, to be reviewed"))
+    if limits.interval:
+        low, high = (axis.x(value) for value in limits.interval)
+        zones.append(
+            f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="28" y2="28"><title>95 % of thresholds from '
+            "other parts like these</title></line>"
+        )
+    return zones
+
+
+def _histogram(lane: Lane, axis: _Axis, floor: float) -> list[str]:
+    counts = [0] * _BINS
+    width = (axis.high - axis.low) / _BINS
+    for score in lane.scores:
+        counts[min(int((score - axis.low) / width), _BINS - 1)] += 1
+    tallest = max(counts, default=0) or 1
+    room = _LANE_HEIGHT - 26
+    drawn = [
+        f'<rect class="bar {lane.kind}" x="{axis.x(axis.low + index * width):.1f}" '
+        f'y="{floor - max(room * count / tallest, 2):.1f}" width="{(_WIDTH - _LEFT - _RIGHT) / _BINS - 0.8:.1f}" '
+        f'height="{max(room * count / tallest, 2):.1f}"><title>{count} of {len(lane.scores)}</title></rect>'
+        for index, count in enumerate(counts)
+        if count
+    ]
+    name = f'<text class="lane" x="{_LEFT - 10}" y="{floor - 20:.1f}" text-anchor="end">{escape(lane.name)}</text>'
+    number = (
+        f'<text class="tick" x="{_LEFT - 10}" y="{floor - 5:.1f}" text-anchor="end">{len(lane.scores)} parts</text>'
+    )
+    rule = f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{floor:.1f}" y2="{floor:.1f}"/>'
+    return [*drawn, name, number, rule]
 
 
 def stage_chart(stages: Mapping[str, float]) -> str:

@@ -14,7 +14,7 @@ body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 sys
   Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 27px; line-height: 1.2; margin: 0 0 4px; letter-spacing: -0.01em; }
-h2 { font-size: 18px; margin: 38px 0 10px; }
+h2 { font-size: 18px; margin: 38px 0 10px; } h3 { font-size: 15px; margin: 22px 0 8px; }
 p { margin: 6px 0; max-width: 80ch; }
 .soft { color: var(--soft); }
 code { font: 13px ui-monospace, "SF Mono", Menlo, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
@@ -36,6 +36,8 @@ th { color: var(--soft); font-weight: 500; } td.n, th.n { text-align: right; }
 .chart text, .legend text { font: 12px system-ui, "DejaVu Sans", sans-serif; fill: var(--soft); }
 .chart .lane { fill: var(--ink); font-size: 13px; } .chart .in-bar { fill: #fff; font-weight: 600; }
 .rule { stroke: var(--line); } .reject { fill: var(--bad); opacity: 0.07; }
+.review { fill: var(--warn); opacity: 0.16; } .whisker { stroke: var(--bad); stroke-width: 4; opacity: 0.55; }
+.bar.good { fill: var(--good-dot); } .bar.defective { fill: var(--bad-dot); }
 .limit { stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 5 4; }
 .chart .limit-label { fill: var(--bad); font-weight: 600; }
 .dot { stroke: var(--card); stroke-width: 1; } .dot.good { fill: var(--good-dot); }
@@ -53,6 +55,7 @@ th { color: var(--soft); font-weight: 500; } td.n, th.n { text-align: right; }
 .part:target { outline: 3px solid var(--good-dot); }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; background: var(--line); }
 .pair img { display: block; width: 100%; height: auto; }
+.even img { aspect-ratio: 1; object-fit: contain; background: var(--page); }
 .about { padding: 9px 12px 11px; }
 .line { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 2px 10px; }
 .badge { border-radius: 99px; padding: 1px 10px; font-weight: 600; font-size: 13px; }
@@ -60,7 +63,7 @@ th { color: var(--soft); font-weight: 500; } td.n, th.n { text-align: right; }
   background: var(--bad-tint); } .badge.warn { color: var(--warn); background: var(--warn-tint); }
 .meter { display: block; width: 100%; height: 6px; margin: 7px 0 2px; } .meter .track { fill: var(--line); }
 .meter .below { fill: var(--good-dot); } .meter .above { fill: var(--bad-dot); } .meter .mark { fill: var(--bad); }
-td { overflow-wrap: anywhere; } .facts td:first-child { width: 130px; color: var(--soft); }
+td code, .facts td { overflow-wrap: anywhere; } .facts td:first-child { width: 130px; color: var(--soft); }
 .small { font-size: 13px; } footer { margin-top: 40px; color: var(--soft); font-size: 13px; }
 @media print { body { background: #fff; } .part, .panel, .tile { break-inside: avoid; } }
 """
