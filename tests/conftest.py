@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -41,6 +42,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def peer() -> Callable[[str], Path]:
     """`peer(program)`: where a program of `make system-deps` lies. Without it the test is skipped; in CI it fails."""
     return _peer
+
+
+@pytest.fixture(scope="session")
+def node_package(peer: Callable[[str], Path]) -> Callable[[str], Path]:
+    """`node_package("name@version")`: folder where Node.js finds that package of npm, fetched once into `.node`."""
+
+    def fetched(package: str) -> Path:
+        npm, folder = peer("npm"), REPOSITORY / ".node"
+        if not (folder / "node_modules" / package.rpartition("@")[0] / "package.json").exists():
+            folder.mkdir(exist_ok=True)
+            command = [str(npm), "install", "--prefix", str(folder), "--no-audit", "--no-fund", "--silent", package]
+            if subprocess.run(command, capture_output=True, check=False, timeout=240).returncode != 0:
+                missing(f"npm cannot fetch {package}")
+        return folder
+
+    return fetched
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,14 @@ from types import FrameType, TracebackType
 
 from edge.client import Subscriber
 from edge.config import StationConfig
+from edge.plc.background import Background
 from edge.plc.controller import Controller
 from edge.plc.gateway import Gateway
+from edge.plc.gpio import Gpio
 from edge.plc.log import Log
 from edge.plc.modbus import Modbus
+from edge.plc.mqtt import Mqtt
+from edge.plc.opcua import OpcUa
 from edge.plc.output import Output
 from edge.plc.tables import PlcTable
 from edge.service.notifier import Notifier
@@ -39,7 +43,7 @@ def run_gateway(config: StationConfig) -> int:
     notifier = Notifier()
     watchdog = Watchdog(notifier, lambda: ())
     with StopRequest() as stop, OperatorReset() as reset, subscriber:
-        gateway = Gateway(controller, subscriber, plc, _listeners(table), table.poll_s)
+        gateway = Gateway(controller, subscriber, plc, _listeners(table, config.station), table.poll_s)
         _log.info("the gateway of station %s listens to %s", config.station, address)
         notifier.ready(f"listens to {address}")
 
@@ -84,5 +88,15 @@ def reachable(bind: str) -> str:
     return re.sub(r"^tcp://(\*|0\.0\.0\.0|\[::\])(?=:)", "tcp://127.0.0.1", bind)
 
 
-def _listeners(table: PlcTable) -> list[Output]:
-    return [Log(table.log)] if table.log else []
+def _listeners(table: PlcTable, station: str) -> list[Output]:
+    """What carries out actions besides the PLC, in this order: what must be in time first."""
+    listeners: list[Output] = []
+    if table.gpio is not None:
+        listeners.append(Gpio(table.gpio))
+    if table.log is not None:
+        listeners.append(Log(table.log))
+    if table.opcua is not None:
+        listeners.append(Background("opcua", OpcUa(table.opcua, station)))
+    if table.mqtt is not None:
+        listeners.append(Background("mqtt", Mqtt(table.mqtt, station)))
+    return listeners

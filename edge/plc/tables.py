@@ -45,6 +45,46 @@ class ModbusTable(Table, frozen=True, kw_only=True):
     ejector_coil: Annotated[_Register, msgspec.Meta(description="Coil that is on while a part is pushed out.")] = 0
 
 
+class OpcUaTable(Table, frozen=True, kw_only=True):
+    """An OPC UA server that shows state, result and handshake. Whoever reaches it can read, and nobody can write."""
+
+    endpoint: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^opc\.tcp://.+$",
+            description="Address to listen on; `opc.tcp://0.0.0.0:4840` for all.",
+        ),
+    ] = "opc.tcp://127.0.0.1:4840"
+
+
+class MqttTable(Table, frozen=True, kw_only=True):
+    """MQTT: results, faults and status as JSON with QoS 1; `PREFIX/STATION/online` is the last will."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, description="Name or address of the broker.")]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535, description="TCP port of the broker.")] = 1883
+    prefix: Annotated[str, msgspec.Meta(pattern=r"^[^#+\s]{1,128}$", description="First part of every topic.")] = (
+        "edge-inspect"
+    )
+    keepalive_s: Annotated[Seconds, msgspec.Meta(description="Unheard of for 1.5 times this is offline.")] = 5.0
+    waiting: Annotated[Count, msgspec.Meta(description="Messages that wait while the broker is absent.")] = 10_000
+    user: Annotated[str | None, msgspec.Meta(description="User name at the broker.")] = None
+    password: Annotated[Path | None, msgspec.Meta(description="File with the password of `user`.")] = None
+    ca: Annotated[
+        Path | None, msgspec.Meta(description="Certificate that the broker's is signed by; with it, TLS is used.")
+    ] = None
+
+
+class GpioTable(Table, frozen=True, kw_only=True):
+    """Digital outputs of this machine through the kernel's GPIO character device."""
+
+    ejector: Annotated[int, msgspec.Meta(ge=0, le=1023, description="Line that drives the ejector.")]
+    ready: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=1023)] | None, msgspec.Meta(description="Line that is active while Ready.")
+    ] = None
+    chip: Annotated[Path, msgspec.Meta(description="Device of the chip.")] = Path("/dev/gpiochip0")
+    active_low: Annotated[bool, msgspec.Meta(description="Active is the low level.")] = False
+
+
 class PlcTable(Table, frozen=True, kw_only=True):
     """How parts come from the sensor to the ejector, and what happens when nobody can vouch for them."""
 
@@ -120,6 +160,9 @@ class PlcTable(Table, frozen=True, kw_only=True):
         msgspec.Meta(description="Each of them must say OK before a part is released; all of the station if left out."),
     ] = ()
     modbus: ModbusTable | None = None
+    gpio: GpioTable | None = None
+    opcua: OpcUaTable | None = None
+    mqtt: MqttTable | None = None
     log: LogTable | None = None
 
     def contradictions(self, cameras: Collection[str]) -> Iterator[str]:
