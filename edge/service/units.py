@@ -178,7 +178,9 @@ def _devices(config: StationConfig) -> Iterator[str]:
 def _visible(station_file: Path, config: StationConfig) -> Iterator[str]:
     """What lies in hidden places and is needed all the same."""
     engines = [recipe.bundle.with_name(f"{recipe.bundle.name}.engines") for recipe in config.recipes.values()]
-    needed = {Path(sys.prefix), Path(sys.base_prefix), station_file, *_paths_in(config), *engines}
+    # The last is where the sources are, where they were not copied into the environment.
+    code = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]}
+    needed = {*code, station_file, *_paths_in(config), *engines}
     for path in sorted(needed):
         if any(hidden in path.parents for hidden in _HIDDEN):
             yield f"BindReadOnlyPaths=-{_path(path)}"
