@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from calibration.drift import Drift
 from edge.verdict import Counters, Evaluation, State
 
 
@@ -38,6 +39,8 @@ class CameraHealth:
         self._evaluations: Counter[Evaluation] = Counter()
         self._dropped: Counter[str] = Counter()
         self._restarts: Counter[str] = Counter()
+        self.drift: Drift | None = None
+        """The watches over this camera's parts. Whoever judges them counts; others only look."""
 
     @property
     def condition(self) -> Condition:

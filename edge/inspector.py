@@ -16,8 +16,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.drift import Drift
 from edge.cameras.camera import Frame
 from edge.decision import Decision, undecidable
+from edge.health import CameraHealth
 from edge.product import Product, Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.verdict import Evaluation
@@ -157,8 +159,9 @@ def submit(
 class Collector(Job):
     """Waits for results in the order in which frames were fed, and decides. It ends after the last one."""
 
-    def __init__(self, camera: str, fed: BoundedQueue[Fed], judgements: BoundedQueue[Judgement]) -> None:
-        self._camera = camera
+    def __init__(self, health: CameraHealth, fed: BoundedQueue[Fed], judgements: BoundedQueue[Judgement]) -> None:
+        self._health = health
+        self._watched: Product | None = None
         self._fed = fed
         self._judgements = judgements
 
@@ -185,7 +188,20 @@ class Collector(Job):
         except BaseException as error:  # as above
             decision = failed(fed.frame, fed.watch, error)
         recipe, stages = fed.product.recipe, fed.watch.stages
-        return Judgement(self._camera, recipe, fed.frame, decision, stages, time.monotonic_ns())
+        self._watch(fed.product, decision)
+        return Judgement(self._health.name, recipe, fed.frame, decision, stages, time.monotonic_ns())
+
+    def _watch(self, product: Product, decision: Decision) -> None:
+        if self._watched is not product:
+            self._watched, self._health.drift = product, Drift(product.drift)
+        drift = self._health.drift
+        if drift is None or decision.score is None:
+            return
+        before = drift.alarms
+        drift.count(decision.score, decision.evaluation is Evaluation.NOT_OK)
+        for name in drift.alarms:
+            if name not in before:
+                _log.warning("camera %s drifts: %s", self._health.name, name)
 
     def _decide(self, fed: Fed) -> Decision:
         if fed.pending is None or fed.frame.image is None:

@@ -68,7 +68,7 @@ class Lane:
         # The engine has one request more than it works on side by side: these wait here, and one is being collected.
         fed: BoundedQueue[Fed] = BoundedQueue(product.engine.in_flight, Policy.ALL)
         self._feeding = Worker(f"{self.name}.feeder", Feeder(product, self._frames, fed, self._limits.late_s))
-        self._collecting = Worker(f"{self.name}.collector", Collector(self.name, fed, self._judgements))
+        self._collecting = Worker(f"{self.name}.collector", Collector(self._health, fed, self._judgements))
         self._supervisor = Supervisor(self.workers, self._health, self._limits.restarts, self._limits.restart_window_s)
         for worker in self.workers:
             worker.start()

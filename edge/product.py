@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from calibration.drift import Plan
 from calibration.golden import check_parity
 from calibration.guards import Guards
 from calibration.severity import fits
@@ -47,7 +48,8 @@ class Product:
     recipe: Recipe
     engine: Engine
     judge: Judge
-    guards: Guards | None = None
+    guards: Guards | None
+    drift: Plan
 
 
 class Shelf:
@@ -76,7 +78,8 @@ class Shelf:
         if engine is None:
             engine = self._stack.enter_context(self._proved(recipe))
             self._engines[recipe.bundle.digest] = engine
-        return Product(recipe, engine, judge_of(recipe), Guards.of(recipe.bundle, recipe.calibration))
+        guards = Guards.of(recipe.bundle, recipe.calibration)
+        return Product(recipe, engine, judge_of(recipe), guards, Plan.of(recipe.calibration))
 
     def _proved(self, recipe: Recipe) -> Engine:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""

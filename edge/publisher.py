@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 import msgspec
 import zmq
 
+from calibration.drift import Watch
 from edge.config import PublishTable, SecurityTable
 from edge.gate import Gate, open_gate
 from edge.health import Condition, Health
@@ -23,6 +24,7 @@ from edge.requests import Refused, ReplayReply, ReplayRequest
 from edge.sockets import LONGEST_MESSAGE, bind_problem
 from edge.verdict import (
     CameraStatus,
+    DriftStatus,
     Evaluation,
     Heartbeat,
     StageTimes,
@@ -220,6 +222,7 @@ class Publisher(Job):
             bundle_digest=recipe.bundle.digest,
             engine=recipe.calibration.backend,
             precision=recipe.calibration.precision,
+            drift={watch.name: _drift_status(watch) for watch in health.drift.watches} if health.drift else {},
         )
 
     def _verdict(self, judgement: Judgement) -> Verdict:
@@ -267,6 +270,17 @@ def _log_rejected(verdict: Verdict) -> None:
 def utc(seconds: float) -> str:
     """A moment of the wall clock as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def _drift_status(watch: Watch) -> DriftStatus:
+    test = watch.design
+    return DriftStatus(
+        alarm=watch.alarm,
+        level=watch.level,
+        usual=test.usual,
+        raised=test.raised,
+        parts_to_alarm=round(test.parts_to_alarm),
+    )
 
 
 def _stage_times(judgement: Judgement) -> StageTimes:

@@ -138,10 +138,24 @@ class Counters(msgspec.Struct, frozen=True, kw_only=True):
     restarts: dict[str, int] = {}
 
 
+class DriftStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One watch over many parts. It alarms by `alarm`, and changes no verdict.
+
+    `level` is its evidence, 0 to 1, which is the alarm. By design it takes `parts_to_alarm` parts on average where the
+    share of parts that it counts has risen from `usual` to `raised`.
+    """
+
+    alarm: bool
+    level: float
+    usual: float
+    raised: float
+    parts_to_alarm: int
+
+
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One camera of the station and what judges its parts. Fields are those of the heartbeat, for this camera alone.
 
-    `engine` and `precision` are those of the calibration that `recipe` is held to.
+    `engine` and `precision` are those of the calibration that `recipe` is held to. `drift` holds watches by name.
     """
 
     state: State
@@ -152,6 +166,7 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     bundle_digest: str
     engine: str
     precision: str
+    drift: dict[str, DriftStatus] = {}
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):

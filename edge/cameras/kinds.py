@@ -7,7 +7,6 @@ from edge.cameras.tables import (
     CameraTable,
     CSICamera,
     FolderCamera,
-    GenICamCamera,
     GStreamerCamera,
     LiveCamera,
     RTSPCamera,
@@ -44,10 +43,6 @@ def _bare_camera(table: CameraTable) -> Camera:
         from edge.cameras.rtsp import make_rtsp
 
         return make_rtsp(table)
-    if isinstance(table, GenICamCamera):
-        from edge.cameras.genicam import GenICam
-
-        return GenICam(table)
     if isinstance(table, SyntheticCamera):
         from edge.cameras.synthetic import Synthetic
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.cameras.camera import Frame, Shutter
+from edge.health import CameraHealth, Health
 from edge.inspector import Collector, Fed, Feeder, Judgement
 from edge.product import Product
 from edge.queues import BoundedQueue, Policy, QueueClosedError
@@ -24,23 +25,28 @@ def frame_of(image: NDArray[np.uint8] | None, fault: str = "") -> Frame:
     return shutter.frame(image, "part", fault)
 
 
-def start_workers(product: Product, waiting: BoundedQueue[Frame], judged: BoundedQueue[Judgement]) -> list[Worker]:
+def start_workers(
+    product: Product,
+    waiting: BoundedQueue[Frame],
+    judged: BoundedQueue[Judgement],
+    health: CameraHealth | None = None,
+) -> list[Worker]:
     fed: BoundedQueue[Fed] = BoundedQueue(product.engine.in_flight, Policy.ALL)
     feeder = Worker("feeder", Feeder(product, waiting, fed))
-    collector = Worker("collector", Collector("top", fed, judged))
+    collector = Worker("collector", Collector(health or Health(["top"]).cameras["top"], fed, judged))
     for worker in (feeder, collector):
         worker.start()
     return [feeder, collector]
 
 
-def inspect(product: Product, frames: list[Frame]) -> list[Judgement]:
+def inspect(product: Product, frames: list[Frame], health: CameraHealth | None = None) -> list[Judgement]:
     """Run the worker over frames, and take what comes out."""
     waiting: BoundedQueue[Frame] = BoundedQueue(len(frames), Policy.ALL)
     judged: BoundedQueue[Judgement] = BoundedQueue(len(frames), Policy.ALL)
     for frame in frames:
         waiting.put(frame)
     waiting.close()
-    for worker in start_workers(product, waiting, judged):
+    for worker in start_workers(product, waiting, judged, health):
         worker.join(60)
         assert worker.failure is None
     judged.close()
@@ -81,6 +87,15 @@ def test_a_picture_that_a_guard_objects_to_is_undecidable_whatever_its_score(pro
         assert result.decision.evaluation is Evaluation.NOT_DECIDABLE
         assert result.decision.reason.startswith("guard ")
         assert result.decision.score is None
+
+
+def test_a_row_of_rejects_alarms_and_changes_no_verdict(product: Product, render_part) -> None:
+    health = Health(["top"]).cameras["top"]
+    assert health.drift is None
+    results = inspect(product, [frame_of(render_part(203, True)) for _ in range(30)], health)
+    assert {result.decision.evaluation for result in results} == {Evaluation.NOT_OK}
+    assert health.drift is not None
+    assert "rejects" in health.drift.alarms
 
 
 def test_an_error_in_one_frame_is_that_frames_verdict_and_the_next_one_is_judged(product: Product, render_part) -> None:

@@ -11,6 +11,7 @@ from edge.verdict import (
     SCHEMA,
     CameraStatus,
     Counters,
+    DriftStatus,
     Evaluation,
     Heartbeat,
     Message,
@@ -44,6 +45,7 @@ def documented(heading: str, column: int = 0) -> list[str]:
         ("`stage_ms`", StageTimes.__struct_fields__),
         ("Heartbeat", (*Heartbeat.__struct_fields__[len(Message.__struct_fields__) :], *(s.value for s in State))),
         ("`cameras`", CameraStatus.__struct_fields__),
+        ("`drift`", DriftStatus.__struct_fields__),
         ("`counters`", Counters.__struct_fields__),
     ],
 )
