@@ -33,19 +33,16 @@ HALF_MAX = 65504.0
 # eight golden parts and the extreme frames, 1.6 times beyond the golden parts alone.
 HEADROOM = 8.0
 
-# What stays float32 whatever its range, with the reason. Measured with every stored number rounded to half and sums in
-# float32, ResNet-18 on three real products, errors over the deviation of what they are errors of. The score's last
-# product in half leaves the worst score off by 0.006 to 0.019, in float32 by 0.005 to 0.011. The map's two products in
-# half leave it off by 0.0015 to 0.0035 (root mean square), in float32 by 0.0015 to 0.0027. The means add 784 numbers:
-# were the sum half, too, they would be off by 0.03 instead of 0.002. All three are next to no work.
-# All else may be half. The pixels in float32 gain nothing (0.0030 for the patch scores, in half 0.0029). The stem in
-# float32 would bring that to 0.0022, but it is 1.2 % of WideResNet50's work and would have no tensor cores.
-_KEPT = {
+# What stays float32 whatever its range, by the layer's name or the last part of it, with the reason. All of it is next
+# to no work. benchmarks/half_errors.py prints what each is worth, and what the pixels and the stem would be: the stem
+# would bring the error of the patch scores down by a quarter, but it is 1.2 % of WideResNet50's work and would have no
+# tensor cores.
+KEPT: Mapping[str, str] = {
     **dict.fromkeys(("head.patches", "peak", "scores"), "the score is not rounded"),
     **dict.fromkeys(("map.rows", "map.blurred", "maps"), "the map is not rounded"),
     **dict.fromkeys(("means", "embeddings"), "an output is float32"),
+    "mean": "it adds a whole grid's numbers",
 }
-_MEAN = ".mean"
 
 
 class LayerRange(msgspec.Struct, frozen=True):
@@ -81,17 +78,18 @@ class HalfNetwork:
         return min((entry.headroom for entry in self.ranges if not entry.kept), default=None)
 
 
-def derive(network: bytes, frames: NDArray[np.uint8]) -> HalfNetwork:
+def derive(network: bytes, frames: NDArray[np.uint8], kept: Mapping[str, str] = KEPT) -> HalfNetwork:
     """Derive the half-precision network of a bundle's float32 one. Needs the package onnx.
 
-    Layers whose numbers come near half precision's limit on `frames`, network inputs `(N, S, S, 3)`, stay float32.
+    The layers in `kept` stay float32, and those whose numbers come near half precision's limit on `frames`, network
+    inputs `(N, S, S, 3)`.
     Raises EngineError where float32 itself gives no finite numbers.
     """
     onnx = import_extra("onnx", "tensorrt")
     model = onnx.load_model_from_string(network)
     arrays = ((tensor.name, onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer)
     constants = {name: _largest(name, array) for name, array in arrays if array.dtype == np.float32}
-    ranges = tuple(_judged(model.graph.node, measure_ranges(model, frames), constants))
+    ranges = tuple(_judged(model.graph.node, measure_ranges(model, frames), constants, kept))
     rewriter = _Rewriter(onnx, model, frozenset(entry.layer for entry in ranges if entry.kept))
     return HalfNetwork(rewriter.rewritten().SerializeToString(), ranges)
 
@@ -171,7 +169,10 @@ def _sum_of(node: onnx.NodeProto, largest: Mapping[str, float]) -> float:
 
 
 def _judged(
-    nodes: Iterable[onnx.NodeProto], ranges: Mapping[str, tuple[float, float]], constants: Mapping[str, float]
+    nodes: Iterable[onnx.NodeProto],
+    ranges: Mapping[str, tuple[float, float]],
+    constants: Mapping[str, float],
+    kept: Mapping[str, str],
 ) -> Iterator[LayerRange]:
     """Decide for each layer in turn, by its output, its sums, its constants and what it reads."""
     peaks = dict(constants)
@@ -180,14 +181,13 @@ def _judged(
         peaks.update(dict.fromkeys(node.output, peak))
         entry = LayerRange(node.name, peak, total)
         reads = max((peaks.get(name, 0.0) for name in node.input), default=0.0)
-        yield msgspec.structs.replace(entry, kept=_why_kept(node.name, max(peak, total, reads)))
+        yield msgspec.structs.replace(
+            entry,
+            kept=kept.get(node.name) or kept.get(node.name.rpartition(".")[2]) or _overflowing(max(peak, total, reads)),
+        )
 
 
-def _why_kept(layer: str, largest: float) -> str:
-    if layer.endswith(_MEAN):
-        return "it adds a whole grid's numbers"
-    if layer in _KEPT:
-        return _KEPT[layer]
+def _overflowing(largest: float) -> str:
     times = HALF_MAX / largest if largest else math.inf
     return f"half precision holds only {times:.2g} times its largest number" if times < HEADROOM else ""
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.onnx_in_torch import run_in_torch
 from calibration.golden import golden_tolerance
 from calibration.threshold import conformal_threshold
 from engines import half
@@ -24,7 +25,6 @@ from engines.export import build_model
 from engines.head import Head
 from engines.images import list_images, read_image
 from engines.preprocess import Preprocessing
-from tests.engines.onnx_in_torch import run_in_torch
 
 onnx = pytest.importorskip("onnx")
 metrics = pytest.importorskip("sklearn.metrics")
