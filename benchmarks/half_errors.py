@@ -110,8 +110,8 @@ def _without(*layers: str) -> dict[str, str]:
 
 def _spread(paths: Sequence[Path], count: int) -> list[Path]:
     # Evenly over the sorted files, so that every kind of defect is among them.
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)) if paths else []
-    return [paths[index] for index in chosen]
+    step = max(len(paths) / count, 1.0)
+    return [paths[int(index * step)] for index in range(min(count, len(paths)))]
 
 
 def _run(network: bytes, frames: NDArray[np.uint8]) -> Outputs:

@@ -29,14 +29,12 @@ RECIPE = 1
 
 HALF_MAX = 65504.0
 # How many times larger than on the measured frames a number may get before half precision overflows. Layers with less
-# stay float32. On three real products good and defective parts together, 24 to 72 each, went up to 1.35 times beyond
-# eight golden parts and the extreme frames, 1.6 times beyond the golden parts alone.
+# stay float32. benchmarks/half_errors.py prints how far parts go beyond what was measured: 1.2 times.
 HEADROOM = 8.0
 
 # What stays float32 whatever its range, by the layer's name or the last part of it, with the reason. All of it is next
-# to no work. benchmarks/half_errors.py prints what each is worth, and what the pixels and the stem would be: the stem
-# would bring the error of the patch scores down by a quarter, but it is 1.2 % of WideResNet50's work and would have no
-# tensor cores.
+# to no work. benchmarks/half_errors.py prints what each is worth; docs/architecture.md has the table, and why the stem,
+# which is worth more, is not among them.
 KEPT: Mapping[str, str] = {
     **dict.fromkeys(("head.patches", "peak", "scores"), "the score is not rounded"),
     **dict.fromkeys(("map.rows", "map.blurred", "maps"), "the map is not rounded"),
