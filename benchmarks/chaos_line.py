@@ -259,6 +259,8 @@ in_flight = 1
 [publish]
 bind = "{addresses[0]}"
 heartbeat_s = 0.2
+[control]
+bind = "{addresses[0]}-control"
 [plc]
 connect = "{addresses[1]}"
 travel = {TRAVEL_S}

@@ -235,7 +235,7 @@ def _contradictions(config: StationConfig) -> Iterator[str]:
         if camera.recipe is not None and camera.recipe not in config.recipes:
             yield f"`cameras.{name}.recipe`: there is no recipe {camera.recipe!r}; choose from {known}"
     if config.plc is not None:
-        yield from config.plc.contradictions(config.cameras)
+        yield from config.plc.contradictions(config.cameras, config.control.bind is not None)
     jobs: dict[int, str] = {}
     for name, recipe in config.recipes.items():
         if recipe.job is not None and jobs.setdefault(recipe.job, name) != name:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from edge.client import SilenceError
 from edge.plc.alarms import Lockout, RateAlarm
@@ -16,8 +16,11 @@ from edge.plc.conveyor import Conveyor, Departure, Opinion, Ruling
 from edge.plc.early import EarlyOpinions
 from edge.plc.ejector import Ejector
 from edge.plc.failsafe import FailSafe, Fault
-from edge.plc.signals import Action, Inputs, Left, Status, Switch
+from edge.plc.jobs import JobKeeper
+from edge.plc.signals import Action, Ask, Inputs, Left, Status, Switch
 from edge.plc.tables import PlcTable
+from edge.plc.triggers import PendingTriggers
+from edge.requests import Refused, Reply
 from edge.verdict import Evaluation, Heartbeat, State, Verdict
 from engines.errors import InspectError
 
@@ -30,8 +33,11 @@ _LAST_DIGITS = re.compile(r"(\d+)\D*$")
 class Controller:
     """One station's parts, faults and alarms. It starts not Ready, and releases only what every camera vouched for."""
 
-    def __init__(self, table: PlcTable, cameras: Collection[str]) -> None:
+    def __init__(self, table: PlcTable, cameras: Collection[str], jobs: Mapping[int, str] | None = None) -> None:
         self._table = table
+        self._cameras = cameras
+        self._jobs = JobKeeper(jobs or {}, cameras)
+        self._triggers = PendingTriggers(table.trigger_limit_s)
         self._belt: Belt = EncoderBelt(table.encoder_bits) if table.track == "encoder" else TimedBelt()
         self._conveyor = Conveyor(cameras, table.travel, table.margin)
         self._early = EarlyOpinions(table.early_s)
@@ -67,6 +73,7 @@ class Controller:
         """Take what the PLC says into account."""
         before, self._inputs = self._inputs, inputs
         self._failsafe.clear(Fault.PLC_LOST)
+        self._jobs.want(inputs.job)
         if before is None or inputs.heartbeat != before.heartbeat:
             self._moved_at = now
             self._failsafe.clear(Fault.PLC_FROZEN)
@@ -87,6 +94,14 @@ class Controller:
         self._lockout.reset()
         self._failsafe.clear(Fault.LOCKOUT)
 
+    def answer(self, reply: Reply, now: float) -> None:
+        """Take what vision answers to a request into account."""
+        settled = self._triggers.settle(reply)
+        if settled is not None:
+            self._miss_picture(settled[0], now, settled[1])
+        elif isinstance(reply, Refused) and reply.request_id == "recipe":
+            self._jobs.refuse(reply.reason)
+
     def stumble(self, fault: Fault, now: float, reason: str) -> None:
         """Something else went wrong at this moment."""
         self._failsafe.happened(fault, now, reason)
@@ -95,6 +110,9 @@ class Controller:
         """Do what the moment asks for. Call it at `next_moment`, and after everything that was heard or sensed."""
         self._failsafe.expire(now)
         self._check_plc(now)
+        self._check_job(now)
+        for number in self._triggers.overdue(now):
+            self._miss_picture(number, now, "nobody has confirmed its trigger")
         for opinion in self._early.expire(now):
             self._failsafe.happened(Fault.LATE, now, f"a verdict on part {opinion.number}, which is not on the belt")
         self._rule_on_overdue(now)
@@ -128,11 +146,15 @@ class Controller:
             lockout=self._lockout.locked,
             rate_alarm=self._rate.rings,
             error=self._failsafe.code,
+            job=self._jobs.active,
             trigger=self._inputs.trigger if self._inputs else 0,
         )
 
     def _weigh(self, verdict: Verdict, now: float) -> None:
-        opinion = Opinion(self._number_of(verdict), verdict.camera, verdict.evaluation, verdict.reason)
+        evaluation, reason = verdict.evaluation, verdict.reason
+        if not self._jobs.fits(verdict):
+            evaluation, reason = Evaluation.NOT_DECIDABLE, f"judged by another recipe, {verdict.recipe}"
+        opinion = Opinion(self._number_of(verdict), verdict.camera, evaluation, reason)
         if opinion.evaluation is Evaluation.NOT_DECIDABLE:
             self._failsafe.happened(Fault.NOT_DECIDABLE, now, f"part {opinion.number}: {opinion.reason}")
         if self._table.parts == "verdict" and opinion.number not in self._conveyor:
@@ -146,6 +168,7 @@ class Controller:
     def _note_state(self, beat: Heartbeat) -> None:
         self._failsafe.clear(Fault.STARTING)
         self._failsafe.clear(Fault.SILENCE)
+        self._jobs.hear(beat)
         if beat.state is State.RUNNING:
             self._failsafe.clear(Fault.NOT_RUNNING)
         else:
@@ -172,6 +195,7 @@ class Controller:
             self._actions.append(missed)
         if count:
             self._enter(latest, position)
+            self._trigger(latest, now)
             for opinion in self._early.take(latest, now):
                 self._follow(self._conveyor.judge(opinion))
 
@@ -184,6 +208,28 @@ class Controller:
         for ruling in self._conveyor.overdue(self._belt.position(now)):
             self._failsafe.happened(Fault.LATE, now, f"part {ruling.number}: {ruling.reason}")
             self._actions.append(ruling)
+
+    def _trigger(self, number: int, now: float) -> None:
+        if not self._table.trigger_cameras or self._inputs is None:
+            return
+        for camera in self._cameras:
+            request = self._triggers.ask(number, camera, self._inputs.trigger_encoder, now)
+            self._actions.append(Ask(request))
+
+    def _miss_picture(self, number: int, now: float, reason: str) -> None:
+        self._failsafe.happened(Fault.NO_PICTURE, now, f"part {number}: {reason}")
+        # For good: a picture that is taken later shows another part.
+        self._follow(self._conveyor.condemn(number, reason))
+
+    def _check_job(self, now: float) -> None:
+        problem = self._jobs.problem
+        if problem:
+            self._failsafe.hold(Fault.RECIPE, problem)
+        else:
+            self._failsafe.clear(Fault.RECIPE)
+        request = self._jobs.request(now)
+        if request is not None:
+            self._actions.append(Ask(request))
 
     def _follow(self, ruling: Ruling | None) -> None:
         if ruling is not None:

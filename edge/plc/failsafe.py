@@ -21,6 +21,8 @@ class Fault(IntEnum):
     NOT_DECIDABLE = 10
     MISSED_TRIGGER = 11
     OVERLOAD = 12
+    RECIPE = 13
+    NO_PICTURE = 14
 
     @property
     def word(self) -> str:

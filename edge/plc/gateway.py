@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from edge.client import GapError, SilenceError, Subscriber
+from edge.plc.caller import Caller
 from edge.plc.controller import Controller
 from edge.plc.modbus import Modbus
 from edge.plc.output import Output, OutputError
@@ -36,21 +37,27 @@ class Gateway:
         plc: Modbus | None,
         listeners: Sequence[Output],
         poll_s: float,
+        caller: Caller | None = None,
     ) -> None:
         self._controller = controller
         self._subscriber = subscriber
         self._plc = plc
-        self._outputs = [*([plc] if plc else []), *listeners]
+        self._caller = caller
+        self._outputs = [output for output in (plc, caller, *listeners) if output is not None]
         self._poll_s = poll_s
         self._poll_at = time.monotonic()
 
-    def run(self, stopping: Callable[[], bool], alive: Callable[[], None]) -> None:
-        """Work until `stopping` says so; `alive` is called in every turn. Raises OutputError of `open` only."""
+    def run(self, ready: Callable[[], None], stopping: Callable[[], bool], alive: Callable[[], None]) -> None:
+        """Work until `stopping` says so. `ready` is called when every output is open, `alive` in every turn.
+
+        Raises what opening an output raises, and nothing else.
+        """
         with ExitStack() as stack:
             for output in self._outputs:
                 stack.enter_context(output)
             if self._plc is not None:
                 self._controller.lose("the PLC has not been asked yet")
+            ready()
             while not stopping():
                 self.turn()
                 alive()
@@ -61,6 +68,8 @@ class Gateway:
         if now >= self._poll_at:
             self._ask(now)
             self._poll_at = time.monotonic() + self._poll_s
+        for reply in self._caller.replies() if self._caller else ():
+            self._controller.answer(reply, time.monotonic())
         self._act()
         for _ in range(_MESSAGES_A_TURN):
             if not self._hear(self._patience()):

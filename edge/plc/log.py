@@ -12,7 +12,7 @@ import msgspec
 from edge.plc.conveyor import Ruling
 from edge.plc.failsafe import Change
 from edge.plc.output import Output, OutputError
-from edge.plc.signals import Action, Left, Switch
+from edge.plc.signals import Action, Ask, Left, Switch
 from edge.plc.tables import LogTable
 from edge.publisher import utc
 
@@ -64,6 +64,8 @@ def describe(action: Action) -> dict[str, Any]:
         return {"event": "switch", **msgspec.to_builtins(action)}
     if isinstance(action, Change):
         return {"event": "fault", "fault": action.fault.word, "began": action.began, "reason": action.reason}
+    if isinstance(action, Ask):
+        return {"event": "asked", "request": msgspec.to_builtins(action.request)}
     return {"event": "status", **msgspec.to_builtins(action)}
 
 

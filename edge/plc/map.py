@@ -24,6 +24,8 @@ _FAULTS = {
     Fault.NOT_DECIDABLE: "vision could not judge a part",
     Fault.MISSED_TRIGGER: "several parts passed the sensor between two looks at the PLC",
     Fault.OVERLOAD: "too many verdicts wait for parts that the PLC has not told of",
+    Fault.RECIPE: "vision does not judge by the recipe of JobRequested, not yet or not at all",
+    Fault.NO_PICTURE: "a camera was not triggered for a part, or not in time",
 }
 _STATUS_BITS = {
     StatusBit.READY: "nothing speaks against judging and sorting parts",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edge.plc.conveyor import Ruling
 from edge.plc.failsafe import Change
+from edge.requests import RecipeRequest, TriggerRequest
 
 
 @dataclass(frozen=True)
@@ -56,4 +57,11 @@ class Left:
     ruling: Ruling
 
 
-Action = Ruling | Left | Switch | Status | Change
+@dataclass(frozen=True)
+class Ask:
+    """A request to vision."""
+
+    request: TriggerRequest | RecipeRequest
+
+
+Action = Ruling | Left | Switch | Status | Change | Ask

@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from edge.client import Subscriber
 from edge.config import StationConfig
 from edge.plc.background import Background
+from edge.plc.caller import Caller
 from edge.plc.controller import Controller
 from edge.plc.gateway import Gateway
 from edge.plc.gpio import Gpio
@@ -35,23 +36,30 @@ def run_gateway(config: StationConfig) -> int:
     table = config.plc
     if table is None:
         raise ConfigError("expected a table [plc] in the station file, found none; docs/plc-map.md shows one")
-    controller = Controller(table, table.cameras or tuple(config.cameras))
-    plc = Modbus(table.modbus) if table.modbus else None
+    jobs = {recipe.job: name for name, recipe in config.recipes.items() if recipe.job is not None}
+    controller = Controller(table, table.cameras or tuple(config.cameras), jobs)
     address = table.connect or reachable(config.publish.bind)
-    subscriber = Subscriber(address, station=config.station, key=table.key)
-    # The gateway is one thread: while it turns, everything in it moves.
+    control = table.control or (reachable(config.control.bind) if config.control.bind else None)
+    subscriber = Subscriber(address, station=config.station, control=control, key=table.key)
     notifier = Notifier()
+    # The gateway is one thread: while it turns, everything in it moves.
     watchdog = Watchdog(notifier, lambda: ())
     with StopRequest() as stop, OperatorReset() as reset, subscriber:
-        gateway = Gateway(controller, subscriber, plc, _listeners(table, config.station), table.poll_s)
+        gateway = Gateway(
+            controller,
+            subscriber,
+            Modbus(table.modbus) if table.modbus else None,
+            _listeners(table, config.station),
+            table.poll_s,
+            Caller(control, table.key) if control else None,
+        )
         _log.info("the gateway of station %s listens to %s", config.station, address)
-        notifier.ready(f"listens to {address}")
 
         def turned() -> None:
             reset.pass_on(controller)
             watchdog.feed()
 
-        gateway.run(lambda: stop.made, turned)
+        gateway.run(lambda: notifier.ready(f"listens to {address}"), lambda: stop.made, turned)
         notifier.stopping()
     _log.info("the gateway of station %s stopped", config.station)
     return 0

@@ -148,6 +148,13 @@ class PlcTable(Table, frozen=True, kw_only=True):
     connect: Annotated[
         Address | None, msgspec.Meta(description="Where verdicts come from; the address of `[publish]` if left out.")
     ] = None
+    control: Annotated[
+        Address | None,
+        msgspec.Meta(
+            description="Where triggers, changes of recipe and lost verdicts are asked for; the address of `[control]` "
+            "if left out."
+        ),
+    ] = None
     key: Annotated[
         Path | None,
         msgspec.Meta(
@@ -159,14 +166,26 @@ class PlcTable(Table, frozen=True, kw_only=True):
         tuple[Name, ...],
         msgspec.Meta(description="Each of them must say OK before a part is released; all of the station if left out."),
     ] = ()
+    trigger_cameras: Annotated[
+        bool,
+        msgspec.Meta(
+            description="Trigger the cameras over the control socket when the PLC tells of a part. For parts that "
+            "stand or move slowly: a fast one needs a wire from the sensor to the camera."
+        ),
+    ] = False
+    trigger_limit_s: Annotated[
+        Seconds, msgspec.Meta(description="A part whose trigger is not confirmed within this time is rejected.")
+    ] = 0.1
     modbus: ModbusTable | None = None
     gpio: GpioTable | None = None
     opcua: OpcUaTable | None = None
     mqtt: MqttTable | None = None
     log: LogTable | None = None
 
-    def contradictions(self, cameras: Collection[str]) -> Iterator[str]:
-        """What cannot be, or not be safe, in a station with these cameras."""
+    def contradictions(self, cameras: Collection[str], controlled: bool) -> Iterator[str]:
+        """What cannot be, or not be safe, in a station with these cameras, with a control socket where `controlled`."""
+        if self.trigger_cameras and not (controlled or self.control):
+            yield "`plc.trigger_cameras`: triggers go over the control socket; name one in `[control] bind`"
         for camera in self.cameras:
             if camera not in cameras:
                 yield f"`plc.cameras`: there is no camera {camera!r}; choose from {', '.join(cameras)}"

@@ -10,8 +10,9 @@ from edge.client import GapError, SilenceError
 from edge.plc.controller import Controller
 from edge.plc.conveyor import Ruling
 from edge.plc.failsafe import Change, Fault
-from edge.plc.signals import Action, Inputs, Left, Status, Switch
+from edge.plc.signals import Action, Ask, Inputs, Left, Status, Switch
 from edge.plc.tables import PlcTable
+from edge.requests import Refused, Triggered
 from edge.sequence import Gap
 from edge.verdict import Evaluation, MessageError, State
 from engines.errors import InspectError
@@ -251,3 +252,45 @@ def test_the_line_is_asked_to_halt_where_the_station_file_says_so(on_fault: str,
     assert not line.status.stop
     line.controller.stumble(Fault.OVERLOAD, 1.0, "too many verdicts")
     assert line.status.stop is stop
+
+
+def asked(line: Line) -> list[Any]:
+    return [action.request for action in line.actions if isinstance(action, Ask)]
+
+
+def test_each_camera_is_triggered_for_each_part() -> None:
+    line = Line(trigger_cameras=True).ready()
+    line.sense(2.0, trigger=7, trigger_encoder=900)
+    (request,) = asked(line)
+    assert (request.camera, request.part_id, request.encoder) == ("top", "7", 900)
+    line.controller.answer(Triggered(trigger_id=1, request_id=request.request_id), 2.01)
+    line.hear(2.2, part=7)
+    line.tick(3.0)
+    assert line.left == [(7, True)]
+
+
+@pytest.mark.parametrize("answer", [Refused(reason="overrun", request_id="trigger 7 top"), None])
+def test_a_part_whose_trigger_is_not_confirmed_is_rejected_whatever_comes(answer: Refused | None) -> None:
+    line = Line(trigger_cameras=True, trigger_limit_s=0.1).ready()
+    line.sense(2.0, trigger=7)
+    if answer is not None:
+        line.controller.answer(answer, 2.01)
+    line.tick(2.11)
+    assert Fault.NO_PICTURE in line.faults
+    line.controller.answer(Triggered(trigger_id=1, request_id="trigger 7 top"), 2.12)
+    line.hear(2.2, part=7)
+    line.tick(3.0)
+    assert line.left == [(7, False)]
+
+
+def test_a_job_of_the_plc_is_asked_for_and_its_parts_wait_for_no_other_recipe() -> None:
+    line = Line().ready()
+    line.controller = Controller(PlcTable(travel=TRAVEL, margin=MARGIN), ["top"], {2: "plate"})
+    line.controller.hear(beat(0), 0.0)
+    line.sense(0.0, job=2)
+    line.sense(0.1, trigger=1)
+    assert [request.recipe for request in asked(line)] == ["plate"]
+    assert (line.status.ready, line.status.error) == (False, Fault.RECIPE)
+    line.hear(0.2, part=1)
+    line.tick(1.2)
+    assert line.left == [(1, False)]

@@ -35,6 +35,7 @@ def test_what_can_be_safe_is_taken(plc: dict[str, Any]) -> None:
         ({"parts": "verdict"}, 1, r"plc\.fire.*would pass"),
         ({"parts": "verdict", "fire": "release", "track": "encoder"}, 1, r"plc\.track"),
         ({"parts": "verdict", "fire": "release"}, 2, r"plc\.cameras.*one camera"),
+        ({"modbus": MODBUS, "trigger_cameras": True}, 1, r"plc\.trigger_cameras.*\[control\] bind"),
         ({"modbus": {"host": "h", "prot": 1}}, 1, r"plc\.modbus\.prot`; did you mean `port`"),
     ],
 )
