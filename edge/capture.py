@@ -90,8 +90,7 @@ class Capture(Job):
         self._camera.close()
 
     def settle(self, fault: str) -> None:
-        """Accept no trigger any more, and hand on those that wait as parts with a `fault`. From any thread."""
-        self.inbox.close(fault)
+        """Hand on the triggers that wait as parts with a `fault`. From any thread."""
         with self._settling:
             self._hand_on(self._asked.give_up(fault))
             while (trigger := self.inbox.take(0.0)) is not None:

@@ -132,6 +132,13 @@ class PipelineTable(Table, frozen=True, kw_only=True):
     restart_window_s: Annotated[
         Seconds, msgspec.Meta(description="More failures than `restarts` within this time disarm the station.")
     ] = 60.0
+    hang_s: Annotated[
+        Seconds,
+        msgspec.Meta(
+            description="A worker that has not moved for so long hangs, in a driver or in the engine's library. Its "
+            "camera is disarmed; one that hangs in a camera's driver is waited for."
+        ),
+    ] = 30.0
     drain_s: Annotated[
         Seconds, msgspec.Meta(description="Longest time to finish the parts already taken after SIGTERM.")
     ] = 30.0

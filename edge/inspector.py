@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,9 +23,11 @@ from edge.decision import Decision, undecidable
 from edge.health import CameraHealth
 from edge.product import Product, Recipe
 from edge.queues import BoundedQueue, QueueClosedError
+from edge.turnstile import Ticket
 from edge.verdict import Evaluation
 from edge.worker import Job
 from engines.engine import Engine, Inspection, Pending
+from engines.errors import InspectError
 from engines.preprocess import Preprocessing
 
 _log = logging.getLogger(__name__)
@@ -60,7 +63,7 @@ class Stopwatch:
         self.stages[self.stage] = (time.monotonic_ns() - self._began_ns) / 1e6
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fed:
     """A frame on its way through the engine: `pending` there, or decided already where it never came so far.
 
@@ -73,6 +76,23 @@ class Fed:
     pending: Pending | None
     decision: Decision | None
     square: NDArray[np.uint8] | None = None
+    collected: bool = False
+
+    def discard(self) -> None:
+        """Give back the engine's request, whose result nobody wants any more."""
+        if self.pending is not None and not self.collected:
+            with suppress(InspectError):
+                self.result()
+
+    def result(self) -> Inspection:
+        """Wait for what the engine says, and make room for another frame. Raises EngineError."""
+        if self.pending is None:
+            raise ValueError("a frame that was never submitted has no result")
+        self.collected = True
+        try:
+            return self.pending.result()
+        finally:
+            self.product.turnstile.leave()
 
 
 @dataclass(frozen=True)
@@ -94,15 +114,18 @@ class Feeder(Job):
     """Prepares frames and submits them. It takes no frame before the engine has room for it.
 
     So of a free-running camera the newest frame at that moment is inspected. What fails is that frame's NotDecidable.
+    `at_work` is the frame that was taken and has not been handed on yet.
     """
 
     def __init__(
         self, product: Product, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed], late_s: float | None = None
     ) -> None:
+        self.at_work: Frame | None = None
         self._product = product
         self._frames = frames
         self._fed = fed
         self._late_s = late_s
+        self._ticket: Ticket | None = None
 
     def setup(self) -> None:
         """Nothing: the engine was opened and proved before this worker."""
@@ -111,16 +134,42 @@ class Feeder(Job):
         """Submit the next frame. False when no more can come."""
         try:
             if self._fed.wait_for_room(_PATIENCE_S):
-                frame = self._frames.get(_PATIENCE_S)
-                if frame is not None:
-                    self._fed.put(self.feed(frame))
+                self.at_work = self.at_work or self._next()
+            if self.at_work is not None:
+                self._hand_on(self.feed(self.at_work))
+                self.at_work = None
         except QueueClosedError:
             self._fed.close()
             return False
         return True
 
     def teardown(self) -> None:
-        """Nothing: whoever opened the engine closes it."""
+        """Leave the queue before the engine; whoever opened the engine closes it."""
+        if self._ticket is not None:
+            self._product.turnstile.give_up(self._ticket)
+            self._ticket = None
+
+    def _hand_on(self, fed: Fed) -> None:
+        try:
+            self._fed.put(fed)
+        except QueueClosedError:
+            fed.discard()
+            raise
+
+    def _next(self) -> Frame | None:
+        if not self._frames.wait_for_item(_PATIENCE_S):
+            return None
+        # What has no picture does not need the engine, and must not wait for it.
+        frame = self._frames.get_if(lambda frame: frame.image is None)
+        return frame or (self._frames.get(0.0) if self._enter() else None)
+
+    def _enter(self) -> bool:
+        turnstile = self._product.turnstile
+        self._ticket = self._ticket or turnstile.queue()
+        if not turnstile.enter(self._ticket, _PATIENCE_S):
+            return False
+        self._ticket = None
+        return True
 
     def _lateness(self, frame: Frame) -> str:
         age_s = (time.monotonic_ns() - (frame.triggered_ns or frame.captured_ns)) / 1e9
@@ -131,14 +180,18 @@ class Feeder(Job):
     def feed(self, frame: Frame) -> Fed:
         """Hand one frame to the engine, whatever happens."""
         watch, product = Stopwatch(frame), self._product
-        fault = frame.fault if frame.image is None else self._lateness(frame)
-        if fault or frame.image is None:
-            return Fed(frame, product, watch, None, undecidable(fault))
+        if frame.image is None:
+            return Fed(frame, product, watch, None, undecidable(frame.fault))
+        lateness = self._lateness(frame)
         try:
-            pending, square = submit(product.engine, product.judge.preprocessing, frame.image, watch)
+            if not lateness:
+                pending, square = submit(product.engine, product.judge.preprocessing, frame.image, watch)
+                return Fed(frame, product, watch, pending, None, square)
+            decision = undecidable(lateness)
         except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
-            return Fed(frame, product, watch, None, failed(frame, watch, error))
-        return Fed(frame, product, watch, pending, None, square)
+            decision = failed(frame, watch, error)
+        product.turnstile.leave()
+        return Fed(frame, product, watch, None, decision)
 
 
 def submit(
@@ -157,13 +210,17 @@ def submit(
 
 
 class Collector(Job):
-    """Waits for results in the order in which frames were fed, and decides. It ends after the last one."""
+    """Waits for results in the order in which frames were fed, and decides. It ends after the last one.
 
-    def __init__(self, health: CameraHealth, fed: BoundedQueue[Fed], judgements: BoundedQueue[Judgement]) -> None:
+    `at_work` is the frame that was taken and has not been handed on yet.
+    """
+
+    def __init__(self, health: CameraHealth, fed: BoundedQueue[Fed], hand_on: Callable[[Judgement], None]) -> None:
+        self.at_work: Fed | None = None
         self._health = health
         self._watched: Product | None = None
         self._fed = fed
-        self._judgements = judgements
+        self._hand_on = hand_on
 
     def setup(self) -> None:
         """Nothing."""
@@ -171,9 +228,10 @@ class Collector(Job):
     def step(self, stopping: threading.Event) -> bool:
         """Decide on the next frame. False when no more can come."""
         try:
-            fed = self._fed.get(_PATIENCE_S)
-            if fed is not None:
-                self._judgements.put(self.judge(fed))
+            self.at_work = self.at_work or self._fed.get(_PATIENCE_S)
+            if self.at_work is not None:
+                self._hand_on(self.judge(self.at_work))
+                self.at_work = None
         except QueueClosedError:
             return False
         return True
@@ -187,9 +245,8 @@ class Collector(Job):
             decision = fed.decision or self._decide(fed)
         except BaseException as error:  # as above
             decision = failed(fed.frame, fed.watch, error)
-        recipe, stages = fed.product.recipe, fed.watch.stages
         self._watch(fed.product, decision)
-        return Judgement(self._health.name, recipe, fed.frame, decision, stages, time.monotonic_ns())
+        return judgement(self._health.name, fed, decision)
 
     def _watch(self, product: Product, decision: Decision) -> None:
         if self._watched is not product:
@@ -204,11 +261,11 @@ class Collector(Job):
                 _log.warning("camera %s drifts: %s", self._health.name, name)
 
     def _decide(self, fed: Fed) -> Decision:
-        if fed.pending is None or fed.frame.image is None:
-            raise ValueError("a frame that was never submitted has no result")
-        inspection = fed.pending.result()
+        inspection = fed.result()
         fed.watch.end()
         image = fed.frame.image
+        if image is None:
+            raise ValueError("a frame without a picture has no score")
         return fed.watch.measure("decide", lambda: _decision(fed, image, inspection))
 
 
@@ -221,6 +278,11 @@ def _decision(fed: Fed, image: NDArray[np.uint8], inspection: Inspection) -> Dec
     rejected = decision.evaluation is Evaluation.NOT_OK
     objection = guards.objection(square, inspection.embeddings[0], rejected)
     return undecidable(objection) if objection else decision
+
+
+def judgement(camera: str, fed: Fed, decision: Decision) -> Judgement:
+    """The judgement of this moment."""
+    return Judgement(camera, fed.product.recipe, fed.frame, decision, fed.watch.stages, time.monotonic_ns())
 
 
 def failed(frame: Frame, watch: Stopwatch, error: BaseException) -> Decision:

@@ -41,11 +41,11 @@ class Pipeline:
         self.control.on(TriggerRequest, self._trigger)
         self._listening = Worker("control", self.control) if config.control.bind else None
         limits = config.pipeline
-        self._supervisor = Supervisor(self._own_workers, self.health, limits.restarts, limits.restart_window_s)
-        self._lanes = {
-            name: Lane(table, cameras[name], limits, self._judgements, self.health.cameras[name])
-            for name, table in config.cameras.items()
-        }
+        self._supervisor = Supervisor(
+            self._own_workers, self.health, limits.restarts, limits.restart_window_s, limits.hang_s
+        )
+        self._cameras = cameras
+        self._lanes: dict[str, Lane] = {}
 
     @property
     def endpoint(self) -> str:
@@ -60,7 +60,7 @@ class Pipeline:
     @property
     def finished(self) -> bool:
         """Whether every source has come to its end and none of their frames is left to take."""
-        return all(lane.finished for lane in self._lanes.values())
+        return bool(self._lanes) and all(lane.finished for lane in self._lanes.values())
 
     @property
     def disarmed(self) -> bool:
@@ -85,8 +85,13 @@ class Pipeline:
     def arm(self, products: Mapping[str, Product]) -> None:
         """Begin to take and judge parts, each camera's by its product. Their engines stay open until after `drain`."""
         self.health.enter(State.RUNNING)
-        for name, lane in self._lanes.items():
-            lane.arm(products[name])
+        for name, table in self._config.cameras.items():
+            health = self.health.cameras[name]
+            self._lanes[name] = Lane(
+                table, self._cameras[name], products[name], self._config.pipeline, self._judgements, health
+            )
+        for lane in self._lanes.values():
+            lane.arm()
 
     def supervise(self) -> None:
         """Start failed workers again; disarm what spends its budget for that. Call it a few times a second."""
@@ -119,9 +124,12 @@ class Pipeline:
         return [worker for worker in (self._speaking, self._listening) if worker is not None]
 
     def _trigger(self, request: TriggerRequest) -> Reply:
+        if request.camera not in self._config.cameras:
+            known = ", ".join(self._config.cameras)
+            raise TriggerRefusedError(f"there is no camera {request.camera!r}; choose from {known}")
         lane = self._lanes.get(request.camera)
         if lane is None:
-            raise TriggerRefusedError(f"there is no camera {request.camera!r}; choose from {', '.join(self._lanes)}")
+            raise TriggerRefusedError("no trigger is taken: the station is not armed yet")
         return Triggered(trigger_id=lane.trigger(request.part_id, request.encoder))
 
     def _end(self, timeout_s: float) -> None:

@@ -16,6 +16,7 @@ from calibration.guards import Guards
 from calibration.severity import fits
 from edge.config import EngineTable, RecipeTable, StationConfig
 from edge.decision import Judge
+from edge.turnstile import Turnstile
 from engines.bundle import Bundle, Calibration
 from engines.engine import Engine
 from engines.errors import CalibrationError
@@ -43,11 +44,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Product:
-    """A recipe with an engine that passed the parity gate. Any number of cameras may use it at the same time."""
+    """A recipe with an engine that passed the parity gate. Any number of cameras may use it at the same time.
+
+    The `turnstile` lets as many frames to the engine as it has requests.
+    """
 
     recipe: Recipe
     engine: Engine
     judge: Judge
+    turnstile: Turnstile
     guards: Guards | None
     drift: Plan
 
@@ -60,7 +65,7 @@ class Shelf:
 
     def __init__(self, table: EngineTable) -> None:
         self._table = table
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, tuple[Engine, Turnstile]] = {}
         self._in_flight: dict[tuple[str, str], int] = {}
         self._stack = ExitStack()
 
@@ -74,12 +79,13 @@ class Shelf:
 
     def take(self, recipe: Recipe) -> Product:
         """Open and prove the recipe's engine, or share the one that is open. Raises InspectError."""
-        engine = self._engines.get(recipe.bundle.digest)
-        if engine is None:
+        if recipe.bundle.digest not in self._engines:
             engine = self._stack.enter_context(self._proved(recipe))
-            self._engines[recipe.bundle.digest] = engine
+            # One request more than it works on side by side, so that none of its cores waits for Python.
+            self._engines[recipe.bundle.digest] = engine, Turnstile(engine.in_flight + 1)
+        engine, turnstile = self._engines[recipe.bundle.digest]
         guards = Guards.of(recipe.bundle, recipe.calibration)
-        return Product(recipe, engine, judge_of(recipe), guards, Plan.of(recipe.calibration))
+        return Product(recipe, engine, judge_of(recipe), turnstile, guards, Plan.of(recipe.calibration))
 
     def _proved(self, recipe: Recipe) -> Engine:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""

@@ -63,6 +63,23 @@ class BoundedQueue(Generic[Item]):
                 raise QueueClosedError
             return len(self._items) < self._capacity
 
+    def wait_for_item(self, timeout_s: float) -> bool:
+        """Whether there is one to take, after `timeout_s` at most. Raises QueueClosedError once closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or bool(self._items), timeout_s)
+            if self._closed and not self._items:
+                raise QueueClosedError
+            return bool(self._items)
+
+    def get_if(self, wanted: Callable[[Item], bool]) -> Item | None:
+        """Take the oldest item if it is `wanted`; never waits."""
+        with self._changed:
+            if not self._items or not wanted(self._items[0]):
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
     def get(self, timeout_s: float) -> Item | None:
         """Take the oldest item, or None after `timeout_s`. Raises QueueClosedError once it is closed and empty."""
         with self._changed:

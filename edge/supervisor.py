@@ -16,7 +16,9 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """Watches workers. More than `budget` failures within `window_s` seconds exhaust it, for good.
 
-    The budget is shared: workers that fail in turns are no healthier than one that fails alone.
+    The budget is shared: workers that fail in turns are no healthier than one that fails alone. A worker that has not
+    moved for `hang_s` seconds exhausts it too: a thread that hangs can be neither ended nor started again. Only a
+    `patient` one may hang.
     """
 
     def __init__(
@@ -25,6 +27,8 @@ class Supervisor:
         health: CameraHealth | Health,
         budget: int,
         window_s: float,
+        hang_s: float,
+        patient: Sequence[Worker] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.exhausted = ""
@@ -32,12 +36,16 @@ class Supervisor:
         self._health = health
         self._budget = budget
         self._window_s = window_s
+        self._hang_s = hang_s
+        self._patient = patient
         self._clock = clock
         self._failures: deque[float] = deque()
 
     def check(self) -> None:
         """Start again every worker that has failed; `exhausted` says why when none may be any more."""
         for worker in self._workers:
+            if not self.exhausted and worker not in self._patient and hangs(worker, self._hang_s, self._clock()):
+                self.exhausted = f"worker {worker.name!r} has hung for {self._hang_s:g} s"
             if self.exhausted or worker.alive or worker.failure is None:
                 continue
             _log.error("worker %r failed", worker.name, exc_info=worker.failure)
@@ -62,6 +70,11 @@ class Supervisor:
             worker.start()
         except Exception:  # it stays in `worker.failure`, and the next check counts it
             _log.warning("worker %r did not start again", worker.name)
+
+
+def hangs(worker: Worker, hang_s: float, now: float) -> bool:
+    """Whether a worker runs and has not moved for so long; `now` is the monotonic clock, in seconds."""
+    return worker.alive and now - worker.moved_at > hang_s
 
 
 def _one_line(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from edge.client import GapError, SilenceError, Subscriber
 from edge.config import EngineTable
 from edge.product import Product, Recipe, Shelf
 from edge.sequence import Gap
+from edge.turnstile import Turnstile
 from edge.verdict import Heartbeat, MessageError, Verdict
 from engines.bundle import Bundle
 from engines.errors import InspectError
@@ -116,10 +118,17 @@ def recipe(calibrated_bundle: Bundle) -> Recipe:
 
 
 @pytest.fixture(scope="session")
-def product(recipe: Recipe) -> Iterator[Product]:
-    """That recipe with its engine, which is left as it is."""
+def shelf() -> Iterator[Shelf]:
+    """Engines that the tests share."""
     with Shelf(EngineTable(in_flight=1)) as shelf:
-        yield shelf.take(recipe)
+        yield shelf
+
+
+@pytest.fixture
+def product(shelf: Shelf, recipe: Recipe) -> Product:
+    """That recipe with its engine, which is left as it is, and room there that no test before has taken."""
+    product = shelf.take(recipe)
+    return dataclasses.replace(product, turnstile=Turnstile(product.engine.in_flight + 1))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
@@ -30,6 +31,7 @@ class SimulatedCamera(Camera):
         self._ready: SimpleQueue[Frame] = SimpleQueue()
         self._held: list[Frame] = []
         self._gone = False
+        self.hanging: threading.Event | None = None
 
     def open(self) -> None:
         self._gone = False
@@ -56,6 +58,8 @@ class SimulatedCamera(Camera):
     def read(self, timeout_s: float) -> Frame | None:
         if self._gone:
             raise CameraError("the cable was pulled")
+        if self.hanging is not None:
+            self.hanging.wait(60.0)
         try:
             return self._ready.get(timeout=timeout_s) if timeout_s else self._ready.get_nowait()
         except Empty:

@@ -33,7 +33,7 @@ def start_workers(
 ) -> list[Worker]:
     fed: BoundedQueue[Fed] = BoundedQueue(product.engine.in_flight, Policy.ALL)
     feeder = Worker("feeder", Feeder(product, waiting, fed))
-    collector = Worker("collector", Collector(health or Health(["top"]).cameras["top"], fed, judged))
+    collector = Worker("collector", Collector(health or Health(["top"]).cameras["top"], fed, judged.put))
     for worker in (feeder, collector):
         worker.start()
     return [feeder, collector]

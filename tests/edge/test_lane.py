@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,14 +17,15 @@ from edge.cameras.tables import FolderCamera
 from edge.config import PipelineTable
 from edge.health import Health
 from edge.inbox import TriggerRefusedError
-from edge.inspector import Judgement
+from edge.inspector import Collector, Fed, Judgement
 from edge.lane import Lane
 from edge.product import Product
 from edge.queues import BoundedQueue, Policy
+from edge.turnstile import Turnstile
 from edge.verdict import Evaluation, State
 from tests.edge.line import Hesitant, SimulatedCamera
 
-PATIENCE_S = 60.0
+PATIENCE_S = 20.0
 FATES = ["ok", "lost", "twice", "torn", "ok", "late", "ok", "gone", "ok", "lost", "late", "late", "twice", "ok"]
 LIMITS = PipelineTable(frames=4, trigger_timeout_s=0.3, drain_s=10.0)
 
@@ -31,18 +33,29 @@ LIMITS = PipelineTable(frames=4, trigger_timeout_s=0.3, drain_s=10.0)
 class Station:
     """One lane and what it hands to the publisher."""
 
-    def __init__(self, camera: SimulatedCamera, limits: PipelineTable) -> None:
+    def __init__(self, camera: SimulatedCamera, product: Product, limits: PipelineTable = LIMITS) -> None:
         self.health = Health(["top"])
+        self.camera = camera
         self.judged: BoundedQueue[Judgement] = BoundedQueue(10_000, Policy.ALL)
         table = FolderCamera(path=Path(), retry_s=0.01, retry_max_s=0.02)
-        self.lane = Lane(table, camera, limits, self.judged, self.health.cameras["top"])
+        self.lane = Lane(table, camera, product, limits, self.judged, self.health.cameras["top"])
         self.health.enter(State.RUNNING)
 
-    def take(self, count: int) -> list[Judgement]:
+    def wait_for(self, count: int) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while len(self.judged) < count:
             assert time.monotonic() < deadline, f"{len(self.judged)} of {count} parts were judged"
-            time.sleep(0.005)
+            time.sleep(0.001)
+
+    def supervise_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline
+            self.lane.supervise()
+            time.sleep(0.01)
+
+    def take(self, count: int) -> list[Judgement]:
+        self.wait_for(count)
         return [judgement for _ in range(len(self.judged)) if (judgement := self.judged.get(0.0))]
 
     def drain(self) -> None:
@@ -66,8 +79,8 @@ def start(
         triggering: Triggering, fates: Sequence[str], limits: PipelineTable = LIMITS, by: Product = product
     ) -> tuple[Station, SimulatedCamera]:
         camera = SimulatedCamera(triggering, images, fates)
-        stations.append(Station(camera, limits))
-        stations[-1].lane.arm(by)
+        stations.append(Station(camera, by, limits))
+        stations[-1].lane.arm()
         return stations[-1], camera
 
     yield begin
@@ -175,8 +188,8 @@ def test_a_camera_that_takes_no_trigger_says_why(start, triggering: Triggering, 
         station.lane.trigger(None, None)
 
 
-def test_no_trigger_is_accepted_before_the_camera_is_armed(images) -> None:
-    station = Station(SimulatedCamera(Triggering.SOFTWARE, images, []), LIMITS)
+def test_no_trigger_is_accepted_before_the_camera_is_armed(images, product: Product) -> None:
+    station = Station(SimulatedCamera(Triggering.SOFTWARE, images, []), product)
     with pytest.raises(TriggerRefusedError, match="not armed yet"):
         station.lane.trigger(None, None)
 
@@ -185,8 +198,8 @@ def test_a_free_running_camera_keeps_the_newest_and_counts_the_others(start, pro
     slow = dataclasses.replace(product, engine=Hesitant(product.engine, lambda _: 0.02))
     camera = SimulatedCamera(Triggering.NONE, images, [])
     camera.capabilities = Capabilities(free_running=True)
-    station = Station(camera, LIMITS)
-    station.lane.arm(slow)
+    station = Station(camera, slow)
+    station.lane.arm()
     for number in range(1, 101):
         camera.trigger(number)
     deadline = time.monotonic() + PATIENCE_S
@@ -198,3 +211,91 @@ def test_a_free_running_camera_keeps_the_newest_and_counts_the_others(start, pro
     assert frames == sorted(set(frames))
     assert frames[-1] == 100
     assert counters.dropped == {"newer frame": 100 - len(frames)}
+
+
+def stuck(event: threading.Event) -> Callable[[int], float]:
+    """Have the engine accept nothing from its third frame on until `event`."""
+
+    def pause(number: int) -> float:
+        if number > 2:
+            event.wait(PATIENCE_S)
+        return 0.0
+
+    return pause
+
+
+def test_an_engine_that_hangs_disarms_the_camera_and_every_part_still_has_one_verdict(start, product: Product) -> None:
+    event = threading.Event()
+    hanging = dataclasses.replace(product, engine=Hesitant(product.engine, stuck(event)))
+    limits = PipelineTable(frames=4, hang_s=0.3)
+    station, camera = start(Triggering.HARDWARE, [], limits, hanging)
+    for number in range(1, 11):
+        camera.trigger(number)
+    station.supervise_until(lambda: len(station.judged) == 10)
+    assert station.lane.disarmed
+    event.set()  # it comes back after all, and must not judge the part once more
+    station.drain()
+    judged = station.take(10)
+    assert [judgement.frame.trigger_id for judgement in judged] == list(range(1, 11))
+    assert [judgement.decision.score is None for judgement in judged] == [False, False, *[True] * 8]
+    assert "worker 'top.feeder' has hung for 0.3 s" in judged[2].decision.reason
+    condition = station.health.condition
+    assert condition.state is State.DISARMED
+    assert "camera top: worker 'top.feeder' has hung" in condition.reason
+
+
+def test_a_camera_that_hangs_in_its_driver_is_waited_for_and_its_triggers_are_answered(start) -> None:
+    station, camera = start(Triggering.SOFTWARE, [], PipelineTable(hang_s=0.3))
+    camera.hanging = threading.Event()
+    station.lane.trigger("a", None)
+    station.supervise_until(lambda: len(station.judged) == 1)
+    assert station.health.condition.state is State.DEGRADED
+    assert "has not come back from its driver" in station.health.condition.reason
+    station.lane.trigger("b", None)
+    station.supervise_until(lambda: len(station.judged) == 2)
+    camera.hanging.set()
+    station.supervise_until(lambda: station.health.condition.state is State.RUNNING)
+    station.lane.trigger("c", None)
+    judged = station.take(3)
+    assert [(j.frame.trigger_id, j.frame.part_id) for j in judged] == [(1, "a"), (2, "b"), (3, "c")]
+    assert [judgement.decision.score is None for judgement in judged] == [True, True, False]
+
+
+def test_a_worker_that_fails_too_often_leaves_no_part_without_a_verdict(start, monkeypatch) -> None:
+    def fail(self: Collector, fed: Fed) -> Judgement:
+        raise RuntimeError("no memory")
+
+    station, _ = start(Triggering.SOFTWARE, [], PipelineTable(restarts=1))
+    monkeypatch.setattr(Collector, "judge", fail)
+    for number in range(1, 6):
+        station.lane.trigger(f"{number}", None)
+    station.supervise_until(lambda: station.lane.disarmed)
+    monkeypatch.undo()
+    station.supervise_until(lambda: len(station.judged) == 5)
+    assert [j.frame.part_id for j in station.take(5)] == ["1", "2", "3", "4", "5"]
+    with pytest.raises(TriggerRefusedError, match="camera top is disarmed"):
+        station.lane.trigger(None, None)
+
+
+def test_a_camera_in_a_hurry_does_not_keep_another_one_waiting(product: Product, images) -> None:
+    """Both share one engine: between a part's trigger and its verdict at most so many others pass as are inside."""
+    slow = dataclasses.replace(product, engine=Hesitant(product.engine, lambda _: 0.005), turnstile=Turnstile(2))
+    hurried = Station(SimulatedCamera(Triggering.HARDWARE, images, []), slow, PipelineTable(frames=1000))
+    calm = Station(SimulatedCamera(Triggering.HARDWARE, images, []), slow)
+    for station in (hurried, calm):
+        station.lane.arm()
+    for number in range(1, 501):
+        hurried.camera.trigger(number)
+    hurried.wait_for(5)
+    passed = []
+    for number in range(1, 11):
+        before = len(hurried.judged)
+        calm.camera.trigger(number)
+        calm.wait_for(number)
+        passed.append(len(hurried.judged) - before)
+    assert len(hurried.judged) < 500
+    # The median, because this thread may be kept from looking at the clock by the others.
+    assert sorted(passed)[len(passed) // 2] <= 6
+    for station in (hurried, calm):
+        station.drain()
+    assert len(hurried.take(500)) == 500

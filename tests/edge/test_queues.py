@@ -74,3 +74,18 @@ def test_the_close_wakes_a_writer_that_waits_for_room() -> None:
     assert refused.wait(10)
     writer.join()
     assert queue.get(0.0) == 1
+
+
+def test_an_item_is_only_taken_if_it_is_wanted() -> None:
+    queue = BoundedQueue[int](3, Policy.ALL)
+    assert queue.get_if(lambda _: True) is None
+    queue.put(1)
+    queue.put(2)
+    assert queue.wait_for_item(0.0)
+    assert queue.get_if(lambda item: item == 2) is None
+    assert queue.get_if(lambda item: item == 1) == 1
+    queue.close()
+    assert queue.wait_for_item(0.0)
+    assert queue.get(0.0) == 2
+    with pytest.raises(QueueClosedError):
+        queue.wait_for_item(0.0)

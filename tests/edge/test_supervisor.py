@@ -55,7 +55,7 @@ def test_a_failed_worker_runs_again(in_setup: bool) -> None:
     job = Fragile(failures=2, in_setup=in_setup)
     worker = failed(Worker("capture", job))
     health = Health(["top"])
-    supervisor = Supervisor([worker], health, budget=3, window_s=60)
+    supervisor = Supervisor([worker], health, budget=3, window_s=60, hang_s=30)
     check_until_settled(supervisor, worker, job, lives=2)
     assert not supervisor.exhausted
     assert health.counters.restarts == {"capture": 2}
@@ -65,7 +65,7 @@ def test_a_failed_worker_runs_again(in_setup: bool) -> None:
 def test_the_budget_is_spent_once_and_for_all() -> None:
     job = Fragile(failures=1000)
     worker = failed(Worker("capture", job))
-    supervisor = Supervisor([worker], Health(["top"]), budget=2, window_s=60)
+    supervisor = Supervisor([worker], Health(["top"]), budget=2, window_s=60, hang_s=30)
     check_until_settled(supervisor, worker, job, lives=1000)
     assert "worker 'capture' failed (OSError: cable pulled); more than 2 restarts in 60 s" in supervisor.exhausted
     lives = job.lives
@@ -76,7 +76,7 @@ def test_the_budget_is_spent_once_and_for_all() -> None:
 def test_the_budget_is_shared_by_all_workers() -> None:
     jobs = [Fragile(failures=1), Fragile(failures=1)]
     workers = [failed(Worker(name, job)) for name, job in zip(("a", "b"), jobs, strict=True)]
-    supervisor = Supervisor(workers, Health(["top"]), budget=1, window_s=60)
+    supervisor = Supervisor(workers, Health(["top"]), budget=1, window_s=60, hang_s=30)
     supervisor.check()
     assert [job.lives for job in jobs] == [2, 1]
     assert "'b'" in supervisor.exhausted
@@ -87,7 +87,7 @@ def test_old_failures_are_forgotten() -> None:
     now = 0.0
     job = Fragile(failures=1000)
     worker = failed(Worker("capture", job))
-    supervisor = Supervisor([worker], Health(["top"]), budget=1, window_s=60, clock=lambda: now)
+    supervisor = Supervisor([worker], Health(["top"]), budget=1, window_s=60, hang_s=1e9, clock=lambda: now)
     for _ in range(5):
         supervisor.check()
         worker.join(10)
@@ -104,7 +104,7 @@ def test_a_worker_that_ended_by_itself_is_left_alone() -> None:
     worker = Worker("capture", Brief(failures=0))
     worker.start()
     worker.join(10)
-    supervisor = Supervisor([worker], Health(["top"]), budget=1, window_s=60)
+    supervisor = Supervisor([worker], Health(["top"]), budget=1, window_s=60, hang_s=30)
     supervisor.check()
     assert not worker.alive
     assert not supervisor.exhausted
