@@ -20,13 +20,17 @@ MAX_REGIONS = 32
 
 @dataclass(frozen=True)
 class Decision:
-    """The evaluation of one part. Without a trustworthy score it is NotDecidable, and `reason` says why."""
+    """The evaluation of one part. Without a trustworthy score it is NotDecidable, and `reason` says why.
+
+    `review` marks a part that passes and that a person should look at.
+    """
 
     evaluation: Evaluation
     reason: str = ""
     score: float | None = None
     regions: tuple[Region, ...] = ()
     severity: Severity | None = None
+    review: bool = False
 
 
 def undecidable(reason: str) -> Decision:
@@ -38,13 +42,15 @@ def undecidable(reason: str) -> Decision:
 class Judge:
     """Compares a score with its threshold, and finds the regions of the map above theirs.
 
-    `scale` grades what is rejected; without one its severity is uncalibrated.
+    `scale` grades what is rejected; without one its severity is uncalibrated. A part that passes with a score above
+    `review_above`, where there is one, is to be reviewed.
     """
 
     threshold: float
     map_threshold: float
     preprocessing: Preprocessing
     scale: SeverityScale | None = None
+    review_above: float | None = None
 
     def decide(self, score: float, anomaly_map: NDArray[np.float32], frame_shape: tuple[int, ...]) -> Decision:
         """Judge one part by its raw score and its blurred map `(S, S)`; `frame_shape` is the camera frame's.
@@ -60,7 +66,8 @@ class Judge:
         if score > self.threshold:
             reason = f"score {score:.4g} is above the threshold {self.threshold:.4g}"
             return Decision(Evaluation.NOT_OK, reason, score, regions, self._severity(score, anomaly_map))
-        return Decision(Evaluation.OK, "", score, regions)
+        review = self.review_above is not None and score > self.review_above
+        return Decision(Evaluation.OK, "", score, regions, review=review)
 
     def _severity(self, score: float, anomaly_map: NDArray[np.float32]) -> Severity:
         found = measure_exceedance(score, anomaly_map, self.threshold, self.map_threshold)

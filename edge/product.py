@@ -121,7 +121,7 @@ def judge_of(recipe: Recipe) -> Judge:
     """What decides on the recipe's parts: its calibration's thresholds, and its grades where they belong to them."""
     info, calibration = recipe.bundle.info, recipe.calibration
     scale = info.severity if fits(info.severity, calibration) else None
-    return Judge(calibration.threshold, calibration.map_threshold, info.preprocessing, scale)
+    return Judge(calibration.threshold, calibration.map_threshold, info.preprocessing, scale, calibration.review_above)
 
 
 def open_recipes(config: StationConfig, names: Iterable[str]) -> dict[str, Recipe]:

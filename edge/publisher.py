@@ -251,6 +251,7 @@ class Publisher(Job):
             captured_ns=frame.captured_ns,
             stage_ms=_stage_times(judgement),
             severity=decision.severity,
+            review=decision.review,
         )
 
 

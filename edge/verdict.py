@@ -98,7 +98,8 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     `margin` is `threshold - score`: negative where the part is NotOK. Score and margin are None, and `reason` says
     why, where the part is NotDecidable. `severity` is that of a NotOK part, None elsewhere. `captured_ns` is this
     machine's monotonic clock in nanoseconds, and so is `triggered_ns`: compare them with other values of the same
-    machine only. `frame_id` is 0 where no frame came for a trigger.
+    machine only. `frame_id` is 0 where no frame came for a trigger. `review` marks a part that is OK and more unusual
+    than good parts mostly are: a person should look at it.
     """
 
     seq: int
@@ -120,6 +121,7 @@ class Verdict(Message, frozen=True, kw_only=True, tag="verdict"):
     captured_ns: int
     stage_ms: StageTimes
     severity: Severity | None = None
+    review: bool = False
 
 
 class Counters(msgspec.Struct, frozen=True, kw_only=True):

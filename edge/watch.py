@@ -55,6 +55,8 @@ class Printer:
         name = verdict.part_id if verdict.part_id is not None else f"frame {verdict.frame_id}"
         part = f"{verdict.camera}/{name}"
         reason = f"  ({verdict.reason})" if verdict.evaluation is Evaluation.NOT_DECIDABLE else ""
+        if verdict.review:
+            reason = "  (to be reviewed)"
         before = _clean(f"{_clock(verdict.sent_at)}  {verdict.station}  {verdict.seq:>6}  ")
         after = f"  score {score}  limit {verdict.threshold:8.3f}  {verdict.stage_ms.total:7.1f} ms  {part}{reason}"
         if self._coloured:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import cv2
@@ -42,6 +43,13 @@ def test_only_a_score_above_the_threshold_is_not_ok(score: float, evaluation: Ev
     assert decision.evaluation is evaluation
     assert bool(decision.reason) is (evaluation is not Evaluation.OK)
     assert (decision.score is None) is (evaluation is Evaluation.NOT_DECIDABLE)
+
+
+@pytest.mark.parametrize(("score", "review"), [(0.4, False), (0.5, True), (0.7, True), (0.8, False), (math.nan, False)])
+def test_the_grey_zone_passes_and_is_to_be_reviewed(score: float, review: bool) -> None:
+    judge = dataclasses.replace(judge_of(0.7), review_above=0.45)
+    assert judge.decide(score, flat_map(), (64, 64)).review is review
+    assert not judge_of(0.7).decide(score, flat_map(), (64, 64)).review
 
 
 def test_what_is_not_ok_has_a_severity_and_nothing_else_has() -> None:
