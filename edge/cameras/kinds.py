@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from edge.cameras.camera import Camera
 from edge.cameras.tables import (
+    BaslerCamera,
     CameraTable,
     CSICamera,
     FolderCamera,
+    GenICamCamera,
     GStreamerCamera,
     LiveCamera,
     RTSPCamera,
@@ -43,13 +45,21 @@ def _bare_camera(table: CameraTable) -> Camera:
         from edge.cameras.rtsp import make_rtsp
 
         return make_rtsp(table)
+    if isinstance(table, GenICamCamera):
+        from edge.cameras.genicam import GenICam
+
+        return GenICam(table)
+    if isinstance(table, BaslerCamera):
+        from edge.cameras.basler import Basler
+
+        return Basler(table)
     if isinstance(table, SyntheticCamera):
         from edge.cameras.synthetic import Synthetic
 
         return Synthetic(table)
     from edge.cameras.opencv import OpenCVDevice
 
-    return OpenCVDevice(table.device, table.width, table.height, table.fps)
+    return OpenCVDevice(table)
 
 
 def _gstreamer_camera(table: GStreamerCamera | CSICamera) -> Camera:

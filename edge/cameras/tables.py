@@ -88,6 +88,14 @@ class OpenCVCamera(LiveCamera, frozen=True, kw_only=True, tag="opencv"):
     width: Annotated[Count | None, msgspec.Meta(description="Width asked of the camera, in pixels.")] = None
     height: Annotated[Count | None, msgspec.Meta(description="Height asked of the camera, in pixels.")] = None
     fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second asked of the camera.")] = None
+    format: Annotated[
+        Annotated[str, msgspec.Meta(pattern=r"^[ -~]{4}$")] | None,
+        msgspec.Meta(description="Pixel format by its four characters, e.g. `MJPG` or `YUYV`; else the camera's own."),
+    ] = None
+    exposure_us: Annotated[
+        Annotated[float, msgspec.Meta(ge=100)] | None,
+        msgspec.Meta(description="Exposure in microseconds, in steps of 100; else automatic."),
+    ] = None
 
 
 class GStreamerCamera(LiveCamera, frozen=True, kw_only=True, tag="gstreamer"):
@@ -147,6 +155,73 @@ class RTSPCamera(LiveCamera, frozen=True, kw_only=True, tag="rtsp"):
     ] = 250
 
 
+class GenICamCamera(LiveCamera, frozen=True, kw_only=True, tag="genicam"):
+    """A GigE Vision or USB3 Vision camera, through Aravis. Needs the extra `genicam`."""
+
+    device: Annotated[
+        str, msgspec.Meta(description="Address of the camera, or its id as `arv-tool-0.8` lists it (vendor-serial).")
+    ]
+    trigger: Annotated[
+        Literal["none", "software", "hardware"],
+        msgspec.Meta(
+            description="`none` runs free: the newest frame wins. `hardware` takes a part for each signal on "
+            "`trigger_line`, `software` for each trigger request."
+        ),
+    ] = "none"
+    trigger_line: Annotated[
+        str, msgspec.Meta(description="Input that the light barrier is wired to, by the camera's name for it.")
+    ] = "Line0"
+    packet_size: Annotated[
+        int,
+        msgspec.Meta(
+            ge=576,
+            le=16_000,
+            description="GigE: bytes of a packet with its headers, no more than the smallest MTU on the way. "
+            "8000 or more, with jumbo frames everywhere, spares the processor.",
+        ),
+    ] = 1500
+    pixel_format: Annotated[
+        str | None, msgspec.Meta(description="As the camera names it, e.g. `Mono8`, `BayerRG8`; else as it is set.")
+    ] = None
+    exposure_us: Annotated[
+        Annotated[float, msgspec.Meta(gt=0)] | None,
+        msgspec.Meta(description="Exposure in microseconds; else as the camera is set."),
+    ] = None
+    gain: Annotated[
+        Annotated[float, msgspec.Meta(ge=0)] | None,
+        msgspec.Meta(description="Gain in the camera's unit, mostly dB; else as the camera is set."),
+    ] = None
+    fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second when running free.")] = None
+    buffers: Annotated[
+        int, msgspec.Meta(ge=2, le=1000, description="Frames that Aravis may hold until they are read.")
+    ] = 16
+
+
+class BaslerCamera(LiveCamera, frozen=True, kw_only=True, tag="basler"):
+    """A Basler camera, through Basler's own pylon. Needs the extra `basler`."""
+
+    serial: Annotated[str, msgspec.Meta(description="Serial number of the camera.")]
+    trigger: Annotated[
+        Literal["none", "software", "hardware"],
+        msgspec.Meta(description="As for `genicam`."),
+    ] = "none"
+    trigger_line: Annotated[str, msgspec.Meta(description="Input that the light barrier is wired to.")] = "Line1"
+    pixel_format: Annotated[
+        str | None, msgspec.Meta(description="As the camera names it, e.g. `Mono8`, `BayerRG8`; else as it is set.")
+    ] = None
+    exposure_us: Annotated[
+        Annotated[float, msgspec.Meta(gt=0)] | None,
+        msgspec.Meta(description="Exposure in microseconds; else as the camera is set."),
+    ] = None
+    gain: Annotated[
+        Annotated[float, msgspec.Meta(ge=0)] | None, msgspec.Meta(description="Gain in dB; else as the camera is set.")
+    ] = None
+    fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second when running free.")] = None
+    buffers: Annotated[
+        int, msgspec.Meta(ge=2, le=1000, description="Frames that pylon may hold until they are read.")
+    ] = 16
+
+
 class SyntheticCamera(LiveCamera, frozen=True, kw_only=True, tag="synthetic"):
     """A camera that does not exist: it draws parts, for rehearsals. A verdict's `part_id` tells the truth."""
 
@@ -171,4 +246,14 @@ class SyntheticCamera(LiveCamera, frozen=True, kw_only=True, tag="synthetic"):
     seed: Annotated[int, msgspec.Meta(ge=0, description="Other seeds draw other parts.")] = 0
 
 
-CameraTable = FolderCamera | VideoCamera | OpenCVCamera | GStreamerCamera | CSICamera | RTSPCamera | SyntheticCamera
+CameraTable = (
+    FolderCamera
+    | VideoCamera
+    | OpenCVCamera
+    | GStreamerCamera
+    | CSICamera
+    | RTSPCamera
+    | GenICamCamera
+    | BaslerCamera
+    | SyntheticCamera
+)
