@@ -78,8 +78,14 @@ class Peer:
             assert line == self._ready, f"{self._command} said {line!r}"
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal."""
+        """Send a signal. SIGSTOP has stopped every thread when this returns."""
         self._process.send_signal(number)
+        while number is signal.SIGSTOP and not self._stopped():
+            time.sleep(0.01)
+
+    def _stopped(self) -> bool:
+        tasks = Path(f"/proc/{self._process.pid}/task").iterdir()
+        return all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     def kill(self) -> None:
         """Kill it, whatever state it is in, and wait for its end."""
