@@ -11,6 +11,9 @@ Each precision has two rounds or more, each with a daemon of its own, in turns (
 
     python benchmarks/bench_latency.py --precision bf16 int8 --json latency.json
     python benchmarks/bench_latency.py --quick --backbone resnet18
+    python benchmarks/bench_latency.py --plc --json plc.json
+
+--plc measures the gateway instead: from a verdict to its word in a PLC, and how exactly the ejector's coil goes on.
 
 Without --bundle it makes a bundle of random weights: speed does not depend on their values. Its threshold lets all
 frames pass, as nearly all parts of a line do. With another bundle the frames are not its product, and regions are
@@ -573,7 +576,7 @@ def random_bundle(
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
-        rows = _run(options)
+        rows, text = _plc(options) if options.plc else _run(options)
     except InspectError as error:
         print(f"bench_latency: {error}", file=sys.stderr)
         return error.exit_code
@@ -581,9 +584,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("bench_latency: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     machine = describe_machine()
-    print(tables(rows))
+    print(text)
     print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}, {machine['versions']}")
-    if not options.bundle:
+    if not options.bundle and not options.plc:
         print("weights are random and int8 has passed no accuracy gate: figures of speed only")
     if options.json:
         options.json.write_text(
@@ -592,9 +595,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> list[Row]:
-    if options.json and not options.json.resolve().parent.is_dir():
-        raise DataError(f"{options.json}: expected a file in an existing folder; create the folder first")
+def _plc(options: argparse.Namespace) -> tuple[list[Row], str]:
+    _check_folder(options.json)
+    from benchmarks import plc_latency
+
+    rows = plc_latency.rows(plc_latency.QUICK if options.quick else plc_latency.FULL)
+    return rows, plc_latency.table(rows)
+
+
+def _check_folder(path: Path | None) -> None:
+    if path and not path.resolve().parent.is_dir():
+        raise DataError(f"{path}: expected a file in an existing folder; create the folder first")
+
+
+def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
+    _check_folder(options.json)
     from benchmarks.bundles import rendered_frames
 
     images = rendered_frames(_FRAMES)
@@ -605,7 +620,8 @@ def _run(options: argparse.Namespace) -> list[Row]:
         else:
             bundle = random_bundle(Path(folder), options.backbone, options.engine, options.precision, images)
         cases = find_cases(bundle, options.engine, options.precision, options.in_flight)
-        return measure(bundle, cases, images, plan)
+        rows = measure(bundle, cases, images, plan)
+    return rows, tables(rows)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -613,6 +629,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK[0]} frames a window instead of {FULL[0]}")
+    parser.add_argument("--plc", action="store_true", help="measure the gateway and a PLC instead of the daemon")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--bundle", type=Path, metavar="DIR", help="a calibrated bundle (default: random weights)")
     source.add_argument("--backbone", choices=BACKBONES, default="wide_resnet50_2")
