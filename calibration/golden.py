@@ -66,10 +66,14 @@ def check_parity(engine: Engine, bundle: Bundle, calibration: Calibration) -> Ga
 
     The engine's backend and precision must be the calibration's. Raises BundleError and EngineError.
     """
+    return compare_golden(engine, bundle.golden_frames(calibration), calibration)
+
+
+def compare_golden(engine: Engine, frames: NDArray[np.uint8], calibration: Calibration) -> GateResult:
+    """The same with the golden parts' frames `(G, S, S, 3)` at hand, in the calibration's order. Raises EngineError."""
     tolerance = calibration.golden_tolerance
-    scores = replay(engine, bundle.golden_frames(calibration))
     expected = np.asarray([part.score for part in calibration.golden])
-    drifts = np.abs(scores - expected)
+    drifts = np.abs(replay(engine, frames) - expected)
     # A score that is not finite is further away than any number.
     drifts[~np.isfinite(drifts)] = np.inf
     worst = float(drifts.max(initial=0.0))

@@ -15,6 +15,8 @@ from edge.requests import (
     Done,
     Refused,
     Request,
+    SelfTestReply,
+    SelfTestRequest,
     StatusReply,
     StatusRequest,
     Triggered,
@@ -96,6 +98,10 @@ def ask_station(options: argparse.Namespace) -> int:
         print(f"trigger {reply.trigger_id}")
     elif isinstance(reply, Done):
         print(reply.message)
+    elif isinstance(reply, SelfTestReply):
+        for name, result in reply.recipes.items():
+            print(f"{name}: {'passed' if result.passed else 'FAILED'}, {result.reason}")
+        return 0 if reply.passed else 1
     else:
         print(msgspec.json.format(encode(reply)).decode())
     return 0
@@ -104,4 +110,4 @@ def ask_station(options: argparse.Namespace) -> int:
 def _request(options: argparse.Namespace) -> Request:
     if options.request == "trigger":
         return TriggerRequest(camera=options.camera, part_id=options.part_id, encoder=options.encoder)
-    return StatusRequest()
+    return SelfTestRequest() if options.request == "self-test" else StatusRequest()

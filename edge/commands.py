@@ -114,6 +114,7 @@ def _configure_control(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="wait so long for the answer")
     asked = parser.add_subparsers(dest="request", required=True, metavar="REQUEST")
     asked.add_parser("status", help="print how the station and its cameras are, as JSON")
+    asked.add_parser("self-test", help="replay the golden parts through the engines that judge now")
     trigger = asked.add_parser("trigger", help="have a camera with software triggers take a picture of the part there")
     trigger.add_argument("camera", help="name of the camera in the station file")
     trigger.add_argument("--part-id", metavar="TEXT", help="what the verdict will call the part")

@@ -219,6 +219,7 @@ class Collector(Job):
         self.at_work: Fed | None = None
         self._health = health
         self._watched: Product | None = None
+        self._distrust = ""
         self._fed = fed
         self._hand_on = hand_on
 
@@ -239,10 +240,16 @@ class Collector(Job):
     def teardown(self) -> None:
         """Nothing."""
 
+    def distrust(self, reason: str) -> None:
+        """Believe no score any more. From any thread."""
+        self._distrust = reason
+
     def judge(self, fed: Fed) -> Judgement:
         """Decide on one frame, whatever happens."""
         try:
             decision = fed.decision or self._decide(fed)
+            if self._distrust:
+                decision = undecidable(self._distrust)
         except BaseException as error:  # as above
             decision = failed(fed.frame, fed.watch, error)
         self._watch(fed.product, decision)

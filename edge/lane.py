@@ -56,6 +56,7 @@ class Lane:
         self._capturing = Worker(f"{self.name}.capture", self._capture)
         self._feeding = Worker(f"{self.name}.feeder", self._feeder)
         self._collecting = Worker(f"{self.name}.collector", self._collector)
+        self._distrusted = ""
         self._supervisor = Supervisor(
             self.workers, health, limits.restarts, limits.restart_window_s, limits.hang_s, patient=[self._capturing]
         )
@@ -67,8 +68,13 @@ class Lane:
 
     @property
     def disarmed(self) -> bool:
-        """Whether its workers failed too often, so that it judges no part any more."""
-        return bool(self._supervisor.exhausted)
+        """Whether its workers failed too often or its engine is distrusted, so that it judges no part any more."""
+        return bool(self._why)
+
+    @property
+    def product(self) -> Product | None:
+        """What judges its parts; None where it is disarmed."""
+        return None if self.disarmed else self._product
 
     @property
     def workers(self) -> list[Worker]:
@@ -99,13 +105,19 @@ class Lane:
             if not all(moving):
                 self._fed.close()
             if not any(moving):
-                self._finish_off(f"disarmed: {self._supervisor.exhausted}")
+                self._finish_off(f"disarmed: {self._why}")
             return
         self._supervisor.check()
         if self.disarmed:
-            self._disarm(self._supervisor.exhausted)
+            self._disarm()
         else:
             self._watch_driver()
+
+    def distrust(self, reason: str) -> None:
+        """Believe no score any more, not even of the parts taken already, and disarm. From any thread."""
+        self._collector.distrust(f"disarmed: {reason}")
+        self._distrusted = reason
+        self._disarm()
 
     def stop_taking(self) -> None:
         """Accept no trigger and ask the capture to end; `drain` waits for it."""
@@ -125,7 +137,7 @@ class Lane:
         self._fed.close()
         failure = failure or self._ended(self._collecting, deadline)
         if self.disarmed or failure is not None:
-            self._finish_off(str(failure or f"disarmed: {self._supervisor.exhausted}"))
+            self._finish_off(str(failure or f"disarmed: {self._why}"))
         if failure is not None and not self.disarmed:
             raise failure
 
@@ -138,10 +150,14 @@ class Lane:
             return error
         return None
 
-    def _disarm(self, why: str) -> None:
-        self._health.disarm(why)
+    @property
+    def _why(self) -> str:
+        return self._distrusted or self._supervisor.exhausted
+
+    def _disarm(self) -> None:
+        self._health.disarm(self._why)
         self._capture.inbox.close(f"camera {self.name} is disarmed")
-        self._capture.settle(f"disarmed: {why}")
+        self._capture.settle(f"disarmed: {self._why}")
         self._frames.close()
         self._capturing.request_stop()
 

@@ -15,7 +15,8 @@ from edge.lane import Lane
 from edge.product import Product, Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
-from edge.requests import ReplayRequest, Reply, StatusReply, StatusRequest, Triggered, TriggerRequest
+from edge.requests import ReplayRequest, Reply, SelfTestRequest, StatusReply, StatusRequest, Triggered, TriggerRequest
+from edge.self_test import SelfTest
 from edge.supervisor import Supervisor
 from edge.verdict import State
 from edge.worker import Worker, WorkerError
@@ -40,10 +41,12 @@ class Pipeline:
         self.control.on(StatusRequest, lambda _: StatusReply(status=self._publisher.status()))
         self.control.on(TriggerRequest, self._trigger)
         self._listening = Worker("control", self.control) if config.control.bind else None
+        self._self_test = SelfTest(config.trust, self._products, self._distrust)
+        self.control.on(SelfTestRequest, self._self_test.ask)
+        self._testing = Worker("self-test", self._self_test)
         limits = config.pipeline
-        self._supervisor = Supervisor(
-            self._own_workers, self.health, limits.restarts, limits.restart_window_s, limits.hang_s
-        )
+        budget = (limits.restarts, limits.restart_window_s, limits.hang_s)
+        self._supervisor = Supervisor(self._own_workers, self.health, *budget, patient=[self._testing])
         self._cameras = cameras
         self._lanes: dict[str, Lane] = {}
 
@@ -121,7 +124,7 @@ class Pipeline:
 
     @property
     def _own_workers(self) -> list[Worker]:
-        return [worker for worker in (self._speaking, self._listening) if worker is not None]
+        return [worker for worker in (self._speaking, self._listening, self._testing) if worker is not None]
 
     def _trigger(self, request: TriggerRequest) -> Reply:
         if request.camera not in self._config.cameras:
@@ -132,7 +135,18 @@ class Pipeline:
             raise TriggerRefusedError("no trigger is taken: the station is not armed yet")
         return Triggered(trigger_id=lane.trigger(request.part_id, request.encoder))
 
+    def _products(self) -> list[Product]:
+        """What judges now, each engine of a recipe once."""
+        products = [lane.product for lane in self._lanes.values() if lane.product is not None]
+        return list({(product.recipe.name, id(product.engine)): product for product in products}.values())
+
+    def _distrust(self, product: Product, reason: str) -> None:
+        for lane in self._lanes.values():
+            if lane.product is not None and lane.product.engine is product.engine:
+                lane.distrust(reason)
+
     def _end(self, timeout_s: float) -> None:
+        self._testing.stop(timeout_s)
         if self._listening is not None:
             self._listening.stop(timeout_s)
         self._judgements.close()

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from calibration.drift import Plan
 from calibration.golden import check_parity
 from calibration.guards import Guards
@@ -47,6 +50,7 @@ class Product:
     """A recipe with an engine that passed the parity gate. Any number of cameras may use it at the same time.
 
     The `turnstile` lets as many frames to the engine as it has requests.
+    `golden` are the calibration's golden parts, uint8 `(G, S, S, 3)`: the bundle on the disk may have been replaced.
     """
 
     recipe: Recipe
@@ -55,6 +59,7 @@ class Product:
     turnstile: Turnstile
     guards: Guards | None
     drift: Plan
+    golden: NDArray[np.uint8]
 
 
 class Shelf:
@@ -85,7 +90,8 @@ class Shelf:
             self._engines[recipe.bundle.digest] = engine, Turnstile(engine.in_flight + 1)
         engine, turnstile = self._engines[recipe.bundle.digest]
         guards = Guards.of(recipe.bundle, recipe.calibration)
-        return Product(recipe, engine, judge_of(recipe), turnstile, guards, Plan.of(recipe.calibration))
+        golden = recipe.bundle.golden_frames(recipe.calibration)
+        return Product(recipe, engine, judge_of(recipe), turnstile, guards, Plan.of(recipe.calibration), golden)
 
     def _proved(self, recipe: Recipe) -> Engine:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""

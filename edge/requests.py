@@ -56,6 +56,10 @@ class ReloadRequest(Request, frozen=True, kw_only=True, tag="reload"):
     """Read the station file again, as after SIGHUP. The reply says what has changed and what needs a restart."""
 
 
+class SelfTestRequest(Request, frozen=True, kw_only=True, tag="self_test"):
+    """Replay the golden parts through the engines that judge now. Answered with a `SelfTestReply`."""
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """What every reply carries."""
 
@@ -98,11 +102,31 @@ class ReplayReply(Reply, frozen=True, kw_only=True, tag="replay"):
     verdicts: tuple[msgspec.Raw, ...]
 
 
+class SelfTestResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What golden parts said of one recipe's engine.
+
+    `worst_drift` is the largest distance of a score from the calibrated one, in units of the score; null where an
+    engine gave no number. `reason` says what was found.
+    """
+
+    passed: bool
+    worst_drift: float | None
+    tolerance: float
+    reason: str
+
+
+class SelfTestReply(Reply, frozen=True, kw_only=True, tag="self_test"):
+    """The self-test was made. Cameras whose recipe did not pass are disarmed. `recipes` holds results by name."""
+
+    passed: bool
+    recipes: dict[str, SelfTestResult]
+
+
 # What a client may ask whose key lets it only read; everything else changes what the station does.
 READING = (StatusRequest, ReplayRequest)
 
-AnyRequest = StatusRequest | ReplayRequest | RecipeRequest | TriggerRequest | ReloadRequest
-AnyReply = Done | Refused | Triggered | StatusReply | ReplayReply
+AnyRequest = StatusRequest | ReplayRequest | RecipeRequest | TriggerRequest | ReloadRequest | SelfTestRequest
+AnyReply = Done | Refused | Triggered | StatusReply | ReplayReply | SelfTestReply
 _Message = TypeVar("_Message", AnyRequest, AnyReply)
 
 _ENCODER = msgspec.json.Encoder()
