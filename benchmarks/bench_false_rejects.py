@@ -1,0 +1,297 @@
+"""Promised against realised false-reject rates, in simulations with known laws and on real photographs of good parts.
+
+    python benchmarks/bench_false_rejects.py [--quick] [--data DIR ...] [--weights FILE] [--json FILE] [--plot FILE]
+
+A draw calibrates with n scores and asks which share of all good parts its threshold rejects. In a simulation the law
+says so; of a real set, n photographs drawn at random calibrate and those left over answer. Scores of real photographs
+are distances to a memory bank of other good parts (`trainer/memory_bank.py`), since a rule has to hold for any score.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
+
+from benchmarks.false_rejects_plot import plot
+from benchmarks.machine import REPOSITORY
+from benchmarks.results import Row, format_table
+from calibration.binomial import rate_bound
+from calibration.tail import tail_threshold, within_reach
+from calibration.threshold import conformal_threshold, parts_above, parts_needed, percent, tolerance_above
+from engines.errors import InspectError, UsageError
+
+Scores = NDArray[np.float32]
+Rate = Callable[[Scores], NDArray[np.float64]]
+"""The share of all good parts that each of some thresholds rejects."""
+
+DRAWS, QUICK_DRAWS = 2000, 300
+CONFIDENCE = 0.95
+SETTINGS = ((24, 0.05), (60, 0.01), (99, 0.01), (300, 0.01), (200, 0.001), (1000, 0.001))
+REAL_SETTINGS = ((60, 0.01), (99, 0.01))
+TRAINED_ON, POOL = 60, 300
+CORESET_SHARE = 0.02
+SETS = ("magnetic_tile", "casting_impeller", "mvtec_screw")
+CONFORMAL, TOLERANCE, ESTIMATE = "conformal", "tolerance 95 %", "estimate"
+SIGMA, QUANTILE = "mean + z sigma (not offered)", "interpolated quantile (not offered)"
+BY_LOT, LOTS_IGNORED = "conformal, by lot", "conformal, lots ignored (broken)"
+LOT_SETTINGS = ((20, 10, 0.1), (5, 40, 0.01))
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law of scores: `draw(rng, shape)`, and the exact share of scores above each threshold."""
+
+    draw: Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
+    above: Rate
+
+
+def laws() -> dict[str, Law]:
+    """Thin, ordinary and heavy tails, a bounded law, and a second, rare mode as another supplier makes it."""
+    from scipy import stats
+
+    def two(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        return rng.normal(size=shape) + 6.0 * (rng.random(shape) < 0.05)
+
+    return {
+        "normal": Law(lambda rng, shape: rng.normal(size=shape), stats.norm.sf),
+        "gumbel": Law(lambda rng, shape: rng.gumbel(size=shape), stats.gumbel_r.sf),
+        "log-normal": Law(lambda rng, shape: rng.lognormal(size=shape), stats.lognorm(1).sf),
+        "Student's t, 3": Law(lambda rng, shape: rng.standard_t(3, size=shape), stats.t(3).sf),
+        "uniform": Law(lambda rng, shape: rng.random(shape), stats.uniform.sf),
+        "two modes": Law(two, lambda x: 0.95 * stats.norm.sf(x) + 0.05 * stats.norm.sf(x - 6)),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(argv)
+    draws = QUICK_DRAWS if options.quick else DRAWS
+    try:
+        rows = [*simulated(draws), *lot_rows(draws)]
+        print(format_table(*summary(rows), markdown=True), flush=True)
+        real = [row for folder in options.data for row in real_rows(folder, draws, options.weights)]
+        if real:
+            print("\n" + format_table(*details(real), markdown=True))
+        rows += real
+        _write(options.json, json.dumps(rows, indent=1) + "\n")
+        _write(options.plot, plot(rows))
+    except InspectError as error:
+        print(f"bench_false_rejects: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def simulated(draws: int) -> Iterator[Row]:
+    """Every law, number of parts and method."""
+    for index, (name, law) in enumerate(laws().items()):
+        for parts, target in SETTINGS:
+            scores = law.draw(np.random.default_rng([index, parts]), (draws, parts)).astype(np.float32)
+            yield from _rows(name, scores, target, law.above)
+
+
+def lot_rows(draws: int) -> Iterator[Row]:
+    """Lots that differ more than their parts do: counted as lots, and taken for independent parts."""
+    for lots, size, target in LOT_SETTINGS:
+        rng = np.random.default_rng(lots)
+        names = [str(lot) for lot in range(lots) for _ in range(size)]
+        population = np.sort(_in_lots(rng, 50_000, 1, 10).ravel())
+        scores = _in_lots(rng, draws, lots, size).reshape(draws, -1).astype(np.float32)
+        for method, known in ((BY_LOT, names), (LOTS_IGNORED, None)):
+            found = [conformal_threshold(row, target, known) for row in scores]
+            limits = [one.value for one in found]
+            rates = 1 - np.searchsorted(population, limits, side="right") / population.size
+            promise = float(np.mean([one.certified_rate for one in found]))
+            yield _row(f"{lots} lots of {size}", lots * size, target, method, rates, promise)
+
+
+def _in_lots(rng: np.random.Generator, draws: int, lots: int, size: int) -> NDArray[np.float64]:
+    return rng.gumbel(size=(draws, lots, size)) + 3.0 * rng.normal(size=(draws, lots, 1))
+
+
+def real_rows(folder: Path, draws: int, weights: str | None) -> Iterator[Row]:
+    """Resample the good parts of one data set; nothing but a line where it is not there."""
+    if not (folder / "train" / "good").is_dir():
+        print(f"\nleft out: {folder.name}, which is not at {folder.parent}")
+        return
+    pool, names, test = real_scores(folder, weights)
+    for parts, target in REAL_SETTINGS:
+        for where, rest in (("resampled", None), ("its test/good", test)):
+            yield from _resampled(f"{folder.name}, {where}", pool, rest, parts, target, draws)
+    groups = [match[0] if (match := re.match(r"exp\d+", name)) else "" for name in names]
+    if all(groups):
+        yield from _other_group(f"{folder.name}, another exposure", pool, np.asarray(groups))
+
+
+def real_scores(folder: Path, weights: str | None) -> tuple[Scores, list[str], Scores]:
+    """Scores and names of up to `POOL` good parts that the memory bank does not hold, and scores of `test/good`."""
+    import torch
+
+    from engines.images import list_images
+    from engines.preprocess import Preprocessing
+    from trainer.backbone import build_backbone
+    from trainer.features import extract
+    from trainer.memory_bank import build_memory_bank
+    from trainer.weights import find_weights
+
+    backbone = build_backbone("resnet18", find_weights("resnet18", weights).arrays)
+    device, preprocessing = torch.device("cpu"), Preprocessing()
+    paths = list_images(folder / "train" / "good")
+    order = np.random.default_rng(0).permutation(len(paths))[: TRAINED_ON + POOL]
+    chosen = [paths[index] for index in order]
+
+    def scores(photographs: Sequence[Path]) -> Scores:
+        found = []
+        for start in range(0, len(photographs), 20):
+            patches = extract(backbone, photographs[start : start + 20], preprocessing, device).patches
+            found.append(bank.patch_scores(torch.from_numpy(patches.astype(np.float32))).amax(dim=1).numpy())
+        return np.concatenate(found)
+
+    bank = build_memory_bank(extract(backbone, chosen[:TRAINED_ON], preprocessing, device).patches, CORESET_SHARE)
+    rest = chosen[TRAINED_ON:]
+    return scores(rest), [path.name for path in rest], scores(list_images(folder / "test" / "good"))
+
+
+def _resampled(law: str, pool: Scores, test: Scores | None, parts: int, target: float, draws: int) -> Iterator[Row]:
+    """Calibrate with `parts` of the pool; the others of it, or `test`, are production."""
+    if len(pool) <= parts:
+        return
+    rng = np.random.default_rng(parts)
+    orders = [rng.permutation(len(pool)) for _ in range(draws)]
+    scores = np.stack([pool[order[:parts]] for order in orders])
+
+    def above(thresholds: Scores) -> NDArray[np.float64]:
+        fresh = (test if test is not None else pool[order[parts:]] for order in orders)
+        return np.asarray([np.mean(some > limit) for some, limit in zip(fresh, thresholds, strict=True)])
+
+    yield from _rows(law, scores, target, above, bounded=False)
+
+
+def _other_group(law: str, pool: Scores, groups: NDArray[np.str_]) -> Iterator[Row]:
+    """Calibrate with all groups but one and produce that one: what a lot does that nobody had seen."""
+    target = 0.05
+    found, rates = [], []
+    for group in sorted(set(groups)):
+        inside = groups == group
+        found.append(conformal_threshold(pool[~inside], target))
+        rates.append(float(np.mean(pool[inside] > found[-1].value)))
+    promise = float(np.mean([one.certified_rate for one in found]))
+    yield _row(law, int(np.mean([one.parts for one in found])), target, CONFORMAL, np.asarray(rates), promise)
+
+
+def _rows(law: str, scores: Scores, target: float, above: Rate, bounded: bool = True) -> Iterator[Row]:
+    """One row a method for calibrations `(draws, n)`. Where rates are not `bounded` exactly, no tolerance limit."""
+    parts = scores.shape[1]
+    ordered = np.sort(scores, axis=1)
+    certified = (parts_above(parts, target) + 1) / (parts + 1)
+    largest = ordered[:, -1]
+    conformal = ordered[:, parts - 1 - parts_above(parts, target)]
+    yield _row(law, parts, target, CONFORMAL, above(conformal), certified)
+    if bounded:
+        left = tolerance_above(parts, target, CONFIDENCE)
+        rates = above(ordered[:, parts - 1 - left])
+        yield _row(law, parts, target, TOLERANCE, rates, rate_bound(parts, left, CONFIDENCE), sure=True)
+    if parts < parts_needed(target) and within_reach(parts, target):
+        estimates = np.asarray([tail_threshold(row, target) for row in scores])
+        yield _row(law, parts, target, ESTIMATE, above(np.maximum(estimates, largest)), certified)
+    yield _row(law, parts, target, QUANTILE, above(np.quantile(scores, 1 - target, axis=1)), target)
+    sigma = scores.mean(axis=1) + NormalDist().inv_cdf(1 - target) * scores.std(axis=1, ddof=1)
+    yield _row(law, parts, target, SIGMA, above(sigma), target)
+
+
+def _row(
+    law: str, parts: int, target: float, method: str, rates: NDArray[np.float64], promise: float, sure: bool = False
+) -> Row:
+    """`promise` bounds the mean rate, or where it is `sure` 95 of 100 rates; four standard errors are chance."""
+    mean, draws = float(rates.mean()), len(rates)
+    if sure:
+        chance = 4 * math.sqrt(CONFIDENCE * (1 - CONFIDENCE) / draws)
+        kept = float(np.mean(rates > promise)) <= 1 - CONFIDENCE + chance
+    else:
+        kept = mean <= promise + 4 * float(rates.std()) / math.sqrt(draws)
+    return {
+        "law": law,
+        "n": parts,
+        "target": target,
+        "method": method,
+        "promise": promise,
+        "realised_mean": mean,
+        "realised_p95": float(np.quantile(rates, 0.95)),
+        "promise_kept": kept,
+        "draws": draws,
+    }
+
+
+def summary(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the simulations' table: over all laws, how each method fared for a number of parts."""
+    head = ["good parts", "target", "method", "promised", "realised, mean over laws", "worst law", "promise kept"]
+    groups: dict[tuple[int, float, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["n"], row["target"], row["method"]), []).append(row)
+    lines = []
+    for (parts, target, method), found in groups.items():
+        means = [row["realised_mean"] for row in found]
+        kept = sum(row["promise_kept"] for row in found)
+        promised = percent(found[0]["promise"]) + (" in 95 of 100" if method == TOLERANCE else "")
+        realised = [percent(float(np.mean(means))), percent(max(means))]
+        lines.append([str(parts), percent(target), method, promised, *realised, f"{kept} of {len(found)} laws"])
+    return head, lines
+
+
+def details(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Head and lines of the real sets' table, one a row."""
+    head = ["set", "good parts", "target", "method", "promised", "realised", "95 % of draws below", "promise kept"]
+    lines = [
+        [
+            row["law"],
+            str(row["n"]),
+            percent(row["target"]),
+            row["method"],
+            *(percent(row[key]) for key in ("promise", "realised_mean", "realised_p95")),
+            "yes" if row["promise_kept"] else "no",
+        ]
+        for row in rows
+    ]
+    return head, lines
+
+
+def _write(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = REPOSITORY.parent / "shared" / "data"
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_DRAWS} draws instead of {DRAWS}")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        nargs="*",
+        default=[shared / name for name in SETS],
+        help="data sets in MVTec AD's layout (default: the research photographs beside the checkout)",
+    )
+    parser.add_argument("--weights", help="ImageNet weights of ResNet-18 (default: where `train` looks for them)")
+    parser.add_argument("--json", type=Path, help="write all rows there")
+    parser.add_argument("--plot", type=Path, help="write a plot there, as SVG")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
