@@ -141,7 +141,9 @@ def _add_rate_and_engine(parser: argparse.ArgumentParser) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     from calibration import report
-    from calibration.parts import check_parts, select_parts
+    from calibration.folds import find_folds
+    from calibration.parts import check_parts, join_parts, select_parts
+    from calibration.procedure import OutOfFold
     from calibration.procedure import calibrate as set_threshold
     from engines.bundle import Bundle
     from engines.lots import FOLDERS, lots_of
@@ -152,15 +154,23 @@ def _calibrate(options: argparse.Namespace) -> None:
     bundle = Bundle.open(options.bundle)
     info = bundle.info
     progress = _progress if sys.stderr.isatty() else None
-    selection = select_parts(options.good, info.provenance, options.lots == FOLDERS)
+    folds = find_folds(bundle, options.good)
+    selection = folds.selection if folds else select_parts(options.good, info.provenance, options.lots == FOLDERS)
     defects = _defects(options, bundle)
     # The engine comes before the photographs: a missing library should not be found out after a minute of reading.
     with open_engine(bundle, options.engine, options.precision) as engine:
         print(report.engine(engine.description), flush=True)
-        parts = check_parts(selection, info.preprocessing, info.provenance, progress)
+        out_of_fold = None
+        if folds:
+            checked = folds.parts(progress)
+            parts = join_parts(checked)
+            name = engine.description.backend, engine.description.precision
+            out_of_fold = OutOfFold(folds.score(checked, *name, progress), len(folds.bundles))
+        else:
+            parts = check_parts(selection, info.preprocessing, info.provenance, progress)
         root = options.good if options.good.is_dir() else options.good.parent
         lots = lots_of(parts.paths, root, options.lots) if options.lots else None
-        calibrated = set_threshold(bundle, engine, parts, goal, progress, lots, defects)
+        calibrated = set_threshold(bundle, engine, parts, goal, progress, lots, defects, out_of_fold)
     print(report.calibration(calibrated, selection, parts))
 
 

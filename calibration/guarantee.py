@@ -9,6 +9,17 @@ _STEADY = "as long as parts, lighting and camera stay as they were"
 
 def guarantee(threshold: Threshold, goal: Goal) -> str:
     """Say in a few sentences what good parts promise about `threshold`, which was set for `goal`."""
+    said = _certificate(threshold, goal)
+    if threshold.folds is None:
+        return said
+    return (
+        f"{said} The scores are out of fold: {threshold.folds} heads gave them, each for the parts that it was trained "
+        "without, and the head that runs has learned from all of them. The promise holds as far as that one scores new "
+        "parts no higher than they do; good parts that no head has seen certify it without this assumption."
+    )
+
+
+def _certificate(threshold: Threshold, goal: Goal) -> str:
     target = f"the target of {percent(goal.false_reject_rate)}{_sure(goal.confidence)}"
     counted = _counted(threshold)
     if not threshold.missing:

@@ -130,6 +130,13 @@ def check_parts(
     return GoodParts(tuple(unique.values()), preprocessing, tuple(repeated))
 
 
+def join_parts(parts: Sequence[GoodParts]) -> GoodParts:
+    """Make one sequence of several that are preprocessed alike."""
+    paths = tuple(path for some in parts for path in some.paths)
+    repeated = tuple(path for some in parts for path in some.repeated)
+    return GoodParts(paths, parts[0].preprocessing, repeated)
+
+
 def _was_trained_on(kept: Sequence[Path], provenance: Provenance) -> bool:
     """Whether the held-back names lie among photographs that were trained on: names alone repeat from set to set."""
     if not kept or not all(path.is_file() for path in kept):

@@ -36,6 +36,14 @@ class Defects:
     costs: Costs | None = None
 
 
+@dataclass(frozen=True)
+class OutOfFold:
+    """Scores of parts in their order, by `folds` heads that were each trained without the part in question."""
+
+    scores: PartScores
+    folds: int
+
+
 def calibrate(
     bundle: Bundle,
     engine: Engine,
@@ -44,25 +52,28 @@ def calibrate(
     progress: Progress | None = None,
     lots: Sequence[str] | None = None,
     defects: Defects | None = None,
+    out_of_fold: OutOfFold | None = None,
 ) -> Bundle:
     """Set the bundle's threshold for `engine` from good parts that were not trained on, and store it.
 
-    A rate alone will do as `goal`; `lots` names each part's lot. An earlier calibration of the same backend and
-    precision is replaced, those of others stay; the new one comes last.
+    A rate alone will do as `goal`; `lots` names each part's lot. Parts that were trained on need scores `out_of_fold`:
+    those set the thresholds then, and the parts themselves the golden parts, parity and guards. An earlier calibration
+    of the same backend and precision is replaced, those of others stay; the new one comes last.
     Raises CalibrationError, EngineError or BundleError, and then leaves the bundle as it was.
     """
     goal = goal if isinstance(goal, Goal) else Goal(goal)
     goal.check()
-    scores = score_parts(engine, parts, progress)
-    threshold, escapes = set_threshold(scores.scores, goal, lots), None
+    own = score_parts(engine, parts, progress)
+    scores, folds = (out_of_fold.scores, out_of_fold.folds) if out_of_fold else (own, None)
+    threshold, escapes = replace(set_threshold(scores.scores, goal, lots), folds=folds), None
     if defects:
         found = score_parts(engine, defects.parts, progress).scores
         value, escapes = weigh(scores.scores, found, threshold.value, defects.costs)
         threshold = replace(threshold, value=value)
     parity = compare_engines(bundle, engine, parts, threshold.value, progress)
-    calibration = describe(engine, scores, threshold, goal, parity, escapes)
-    golden = [parts[index] for index in choose_golden(scores.scores)]
-    fitted = _fit_guards(engine, parts, scores, goal.false_reject_rate, progress)
+    calibration = describe(engine, scores, own, threshold, goal, parity, escapes)
+    golden = [parts[index] for index in choose_golden(own.scores)]
+    fitted = _fit_guards(engine, parts, own, goal.false_reject_rate, progress)
     return store(bundle, calibration, golden, fitted)
 
 
@@ -124,6 +135,7 @@ def available_engines() -> list[tuple[str, str]]:
 def describe(
     engine: Engine,
     scores: PartScores,
+    own: PartScores,
     threshold: Threshold,
     goal: Goal,
     parity: tuple[Parity, ...],
@@ -131,11 +143,12 @@ def describe(
 ) -> Calibration:
     """Put together what the bundle will say: thresholds and their promise, golden parts and their tolerance.
 
-    The map's threshold follows the same rule on the peak of each part's map, so that at most the same share of good
-    parts shows a region, however many pixels a map has.
+    `own` are the scores that `engine` itself gave the parts, for the golden ones. The map's threshold follows the same
+    rule on the peak of each part's map, so that at most the same share of good parts shows a region, however many
+    pixels a map has.
     """
     backend, precision = _name(engine)
-    golden = choose_golden(scores.scores)
+    golden = choose_golden(own.scores)
     return Calibration(
         backend=backend,
         device=engine.description.device,
@@ -148,10 +161,10 @@ def describe(
         certified_rate=threshold.certified_rate,
         guarantee=guarantee(threshold, goal),
         golden=tuple(
-            GoldenPart(f"{backend}-{precision}-{rank}.png", float(scores.scores[index]))
+            GoldenPart(f"{backend}-{precision}-{rank}.png", float(own.scores[index]))
             for rank, index in enumerate(golden)
         ),
-        golden_tolerance=golden_tolerance(scores.scores, (backend, precision), parity),
+        golden_tolerance=golden_tolerance(own.scores, (backend, precision), parity),
         parity=parity,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         method=threshold.method,
@@ -161,6 +174,7 @@ def describe(
         scores=tuple(np.sort(scores.scores).tolist()),
         review_above=threshold.review_above,
         escapes=escapes,
+        folds=threshold.folds,
     )
 
 

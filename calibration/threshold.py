@@ -70,7 +70,8 @@ class Threshold:
     `certified_rate` bounds the share of good parts rejected, 0 to 1: averaged over calibrations, or with `confidence`
     for this one threshold. `bound` is the latter at 95 %; None where lots leave it open. `missing` more parts
     (or lots, where those are known) would certify the target. With the method "tail", `value` is an estimate beyond
-    what is certified, which ends at `review_above`.
+    what is certified, which ends at `review_above`. `folds` is how many heads gave the scores, where not the one that
+    runs did.
     """
 
     value: float
@@ -83,6 +84,7 @@ class Threshold:
     missing: int
     interval: tuple[float, float] | None = None
     review_above: float | None = None
+    folds: int | None = None
 
 
 def conformal_threshold(scores: ArrayLike, false_reject_rate: float, lots: Sequence[str] | None = None) -> Threshold:

@@ -137,10 +137,11 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `false_reject_rate` is the target, `certified_rate` what `parts` good parts can certify (`guarantee` says how): on
     average over calibrations where `confidence` is None, else with that confidence for this one threshold. `method` is
-    how the threshold was set. `lots` is how many lots the parts came from, where that is known. `interval` holds 95 %
-    of the thresholds that as many parts could have given. `scores` are the good parts', ascending. A score above
-    `review_above`, where there is one, and not above `threshold` is OK, and a person should look at the part.
-    `guards` belong to `guards/BACKEND-PRECISION.safetensors`; none where the parts were too few.
+    how the threshold was set. `folds` is how many heads, each trained without some of the parts, gave the scores that
+    set it; None where the head that runs gave them. `lots` is how many lots the parts came from, where that is known.
+    `interval` holds 95 % of the thresholds that as many parts could have given. `scores` are the good parts',
+    ascending. A score above `review_above`, where there is one, and not above `threshold` is OK, and a person should
+    look at the part. `guards` belong to `guards/BACKEND-PRECISION.safetensors`; none where the parts were too few.
     All fields after `created` are new in schema 2.
     """
 
@@ -165,6 +166,7 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scores: tuple[float, ...] = ()
     review_above: float | None = None
     escapes: Escapes | None = None
+    folds: int | None = None
     guards: tuple[Guard, ...] = ()
 
     @property
@@ -346,6 +348,11 @@ class Bundle:
                 f"{self.path / name}: expected a {size}x{size} colour PNG, found {found}; calibrate again"
             )
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def folds_folder(path: Path) -> Path:
+    """Where training leaves bundles of heads that were trained without some of the photographs: beside the bundle."""
+    return path.with_name(f"{path.name}.folds")
 
 
 def write_bundle(path: str | Path, info: BundleInfo, model: bytes, head: Head) -> Bundle:

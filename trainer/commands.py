@@ -12,7 +12,6 @@ from engines.errors import UsageError
 from engines.extras import import_extra
 from trainer.recipe import PAPER, RECIPES
 
-HELD_BACK = 0.2
 _WEIGHTS_HELP = (
     "ImageNet weights of the backbone, .pth or .safetensors (default: the file that EDGE_INSPECT_WEIGHTS names, "
     "torch hub's cache, torchvision's download), or the word random, for rehearsals"
@@ -34,8 +33,15 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--field", choices=("crop", "full"), default="crop", help="crop: the paper's, blind to the "
                         "outer rim; full: the whole picture, 1.3 times the work (default: crop)")  # fmt: skip
     parser.add_argument("--roi", type=_roi, metavar="X,Y,W,H", help="part of the picture to inspect, in pixels")
-    parser.add_argument("--hold-back", type=_share, default=HELD_BACK, metavar="SHARE", help="share of the photographs "
-                        "kept from training, for the threshold (default: %(default)s; 0: calibrate later)")  # fmt: skip
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--folds", type=_folds, metavar="K", help="train K more heads, each without its part of the "
+                        "photographs, whose scores set the threshold (default: 5 for fewer than 495 photographs)",
+                        )  # fmt: skip
+    source.add_argument("--hold-back", type=_share, metavar="SHARE", help="keep a share of the photographs from "
+                        "training, for the threshold, instead (0: calibrate later; default: 0.2 for more)",
+                        )  # fmt: skip
+    parser.add_argument("--lots", metavar="SOURCE", help="as for calibrate; photographs of one lot are then never "
+                        "on both sides of a split")  # fmt: skip
     parser.add_argument("--false-reject-rate", metavar="RATE",
                         help="as for calibrate, which follows the training (default: calibrate's)")  # fmt: skip
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda where it is")
@@ -57,17 +63,20 @@ def _train(options: argparse.Namespace) -> int:
             weights=options.weights,
             seed=options.seed,
             held_back=options.hold_back,
+            folds=options.folds,
+            lots=options.lots,
             device=choose_device(options.device),
             resume=options.resume,
         )
     )
     print(f"bundle:     {bundle.path}", flush=True)
-    if not options.hold_back:
+    if options.hold_back == 0:
         print(f"next:       edge-inspect calibrate --bundle {options.out} --good DIR")
         return 0
     # By name: the trainer does not know the calibration, and the user could have typed the same.
     rate = ["--false-reject-rate", options.false_reject_rate] if options.false_reject_rate else []
-    return invoke("calibrate", ["--bundle", str(options.out), "--good", str(options.data), *rate])
+    lots = ["--lots", options.lots] if options.lots else []
+    return invoke("calibrate", ["--bundle", str(options.out), "--good", str(options.data), *rate, *lots])
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -134,6 +143,12 @@ def _write(path: Path, data: bytes) -> None:
 def _share(text: str) -> float:
     if not 0 <= (value := float(text)) < 1:
         raise argparse.ArgumentTypeError(f"expected a share from 0 to below 1, found {text}")
+    return value
+
+
+def _folds(text: str) -> int:
+    if (value := int(text)) < 2:
+        raise argparse.ArgumentTypeError(f"expected 2 folds or more, found {text}")
     return value
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engines.errors import DataError
 from engines.images import list_images
+from engines.lots import list_by_lot
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Dataset:
     test: tuple[Sample, ...]
 
 
-def scan_dataset(root: Path) -> Dataset:
-    """Find the photographs below `root`.
+def scan_dataset(root: Path, by_lot: bool = False) -> Dataset:
+    """Find the photographs below `root`; `by_lot` those to learn from in folders of their own, one a lot.
 
     MVTec AD's layout (`train/good`, `test/<label>`, `ground_truth/<label>/<name>_mask.png`) is recognised by its
     `train/good`; any other folder is taken as photographs of good parts. Raises DataError where there are none.
@@ -52,11 +54,11 @@ def scan_dataset(root: Path) -> Dataset:
     if not root.is_dir():
         raise DataError(f"expected a data set folder at {root}, found {'a file' if root.exists() else 'nothing'}")
     good = root / "train" / "good"
-    train = list_images(good if good.is_dir() else root)
+    folder = good if good.is_dir() else root
+    train = list_by_lot(folder) if by_lot else list_images(folder)
     if not train:
         raise DataError(
-            f"no photographs in {good if good.is_dir() else root}; expected image files of good parts, "
-            "directly inside or under train/good"
+            f"no photographs in {folder}; expected image files of good parts, directly inside or under train/good"
         )
     return Dataset(root, tuple(train), tuple(_test_samples(root)))
 
@@ -76,21 +78,53 @@ def _mask_of(root: Path, label: str, image: Path) -> Path | None:
     return mask if label != "good" and mask.is_file() else None
 
 
-def hold_back(photographs: Sequence[Photograph], share: float, seed: int) -> tuple[list[Photograph], list[Photograph]]:
+def hold_back(
+    photographs: Sequence[Photograph], share: float, seed: int, lots: Sequence[str] | None = None
+) -> tuple[list[Photograph], list[Photograph]]:
     """Split good photographs into those to train on and those kept back for calibration, both in their order.
 
-    At least one stays on each side. Raises DataError for fewer than two photographs with a share above zero.
+    At least one stays on each side. Where `lots` names each photograph's lot, whole lots are kept back, until they
+    hold the share. Raises DataError for fewer than two photographs, or lots, with a share above zero.
     """
     if share == 0:
         return list(photographs), []
-    if len(photographs) < 2:
-        raise DataError(
-            f"expected at least 2 different photographs of good parts (one to train on, one to calibrate with), "
-            f"found {len(photographs)}; photograph more parts (50 or more are recommended)"
-        )
+    units = _units(photographs, lots, seed)
     count = min(max(round(len(photographs) * share), 1), len(photographs) - 1)
-    chosen = set(np.random.default_rng(seed).permutation(len(photographs))[:count].tolist())
+    chosen = set(units[0])
+    for unit in units[1:-1]:
+        if len(chosen) >= count:
+            break
+        chosen.update(unit)
     return (
         [photograph for index, photograph in enumerate(photographs) if index not in chosen],
         [photograph for index, photograph in enumerate(photographs) if index in chosen],
     )
+
+
+def split_folds(
+    photographs: Sequence[Photograph], folds: int, seed: int, lots: Sequence[str] | None = None
+) -> list[NDArray[np.intp]]:
+    """Deal photographs, or whole `lots`, out to `folds` of about the same number; returns the indices of each.
+
+    There are fewer folds where there are fewer photographs or lots. Raises DataError where there are fewer than two.
+    """
+    units = _units(photographs, lots, seed)
+    dealt: list[list[int]] = [[] for _ in range(min(folds, len(units)))]
+    for unit in sorted(units, key=len, reverse=True):
+        min(dealt, key=len).extend(unit)
+    return [np.sort(np.asarray(fold, np.intp)) for fold in dealt]
+
+
+def _units(photographs: Sequence[Photograph], lots: Sequence[str] | None, seed: int) -> list[list[int]]:
+    """What is not torn apart, in a seeded order: photographs, or the indices of each lot's."""
+    found: dict[str, list[int]] = {}
+    for index in range(len(photographs)):
+        found.setdefault(lots[index] if lots else str(index), []).append(index)
+    if len(found) < 2:
+        what = "lots" if lots else "different photographs of good parts"
+        raise DataError(
+            f"expected at least 2 {what} (one to train on, one to calibrate with), "
+            f"found {len(found)}; photograph more parts (50 or more are recommended)"
+        )
+    units = list(found.values())
+    return [units[index] for index in np.random.default_rng(seed).permutation(len(units))]

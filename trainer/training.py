@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engines.errors import UsageError
@@ -115,9 +116,11 @@ def train_head(
     device: torch.device | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    images: NDArray[np.intp] | None = None,
 ) -> SimpleNet:
     """Train adaptor and discriminator on patch features for the recipe's epochs; returns the last epoch in eval mode.
 
+    Only the photographs at `images` are trained on, where they are named.
     The same seed on the same machine with the same number of threads gives the same bits, resumed from `checkpoint` or
     not.
     """
@@ -127,8 +130,9 @@ def train_head(
         checkpoint.load_into(run)
     noise = GaussianNoise(recipe.noise_sigma, training_dtype(device))
     saved = time.monotonic()
+    chosen = np.arange(len(features.patches)) if images is None else images
     while run.epoch < recipe.epochs:
-        report = _epoch(run, features, recipe, noise, np.random.default_rng([seed, run.epoch]))
+        report = _epoch(run, features, chosen, recipe, noise, np.random.default_rng([seed, run.epoch]))
         # The last epoch, too: a disk that is full when the bundle is written must not cost the training.
         due = run.epoch == recipe.epochs or time.monotonic() - saved > CHECKPOINT_EVERY_S
         if checkpoint and due:
@@ -139,10 +143,17 @@ def train_head(
     return run.network.eval()
 
 
-def _epoch(run: Run, features: Features, recipe: Recipe, noise: GaussianNoise, rng: np.random.Generator) -> EpochReport:
+def _epoch(
+    run: Run,
+    features: Features,
+    images: NDArray[np.intp],
+    recipe: Recipe,
+    noise: GaussianNoise,
+    rng: np.random.Generator,
+) -> EpochReport:
     """One pass in an order of its own; `rng` belongs to this epoch alone, so that nothing of it needs saving."""
     device = run.network.adaptor.weight.device
-    order = rng.permutation(len(features.patches))
+    order = rng.permutation(images)
     losses, shares = [], []
     for start in range(0, len(order), recipe.batch_images):
         patches = load_batch(features, order[start : start + recipe.batch_images], device)

@@ -17,6 +17,8 @@ import pytest
 from engines.bundle import Bundle
 from engines.cli import main
 from engines.errors import BundleError
+from engines.images import read_image
+from engines.registry import open_engine
 
 FAST = ["--weights", "random", "--epochs", "1"]
 
@@ -43,6 +45,37 @@ def test_train_leaves_a_calibrated_bundle_and_nothing_else(trained: Path, photos
     assert bundle.latest_calibration.parts == 4
     assert bundle.info.backbone.weights_source == "random, seed 0"
     assert [path.name for path in trained.parent.iterdir()] == ["part"]
+
+
+def test_few_photographs_are_trained_in_folds_whose_heads_score_what_they_have_not_seen(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "part"
+    assert run("train", "--data", photos, "--out", out, *FAST, "--false-reject-rate", 0.1) == 0
+    bundle = Bundle.open(out)
+    assert (bundle.info.provenance.images, bundle.info.provenance.held_back) == (10, ())
+    calibration = bundle.latest_calibration
+    assert (calibration.parts, calibration.folds) == (10, 5)
+    assert "The scores are out of fold: 5 heads gave them" in calibration.guarantee
+    folds = [Bundle.open(path) for path in sorted((tmp_path / "part.folds").iterdir())]
+    assert len(folds) == 5
+    names = [name for fold in folds for name in fold.info.provenance.held_back]
+    assert sorted(names) == sorted(path.name for path in photos.iterdir())
+    assert all(len(fold.info.provenance.trained_on) == 8 for fold in folds)
+    scores = []
+    for fold in folds:
+        with open_engine(fold, calibration.backend, calibration.precision) as engine:
+            for name in fold.info.provenance.held_back:
+                scores.append(engine.infer(fold.info.preprocessing(read_image(photos / name))[None]).scores[0])
+    assert calibration.scores == tuple(np.sort(np.asarray(scores, np.float32)).tolist())
+    # The folds stay, for another engine or rate; without them these photographs are refused.
+    again = ("calibrate", "--bundle", out, "--good", photos, "--engine", "onnxruntime", "--false-reject-rate", 0.2)
+    assert run(*again) == 0
+    assert Bundle.open(out).latest_calibration.folds == 5
+    assert "each scored by one of 5 heads trained without it" in " ".join(capsys.readouterr().out.split())
+    shutil.rmtree(tmp_path / "part.folds")
+    assert run(*again) == 2
+    assert "10 of 10 photographs were trained on" in capsys.readouterr().err
 
 
 def test_training_again_gives_the_same_network(trained: Path, photos: Path, tmp_path: Path) -> None:
@@ -133,6 +166,8 @@ def two_broken(folder: Path, photos: Path) -> None:
         (one_photograph, [*FAST, "--hold-back", "0", "--roi", "100,100,100,100"], ["does not lie inside the 140x120"]),
         (one_photograph, ["--weights", "/no/such/file.pth", "--hold-back", "0"], ["no weights for resnet18"]),
         (one_photograph, ["--weights", "random", "--epochs", "0"], ["at least 1 epoch"]),
+        (one_photograph, [*FAST, "--hold-back", "0.2"], ["at least 2 different photographs", "found 1"]),
+        (one_photograph, [*FAST, "--lots", "folders"], ["a folder of photographs for each lot"]),
     ],
 )
 def test_bad_input_is_named_in_one_message(
@@ -163,7 +198,15 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(
 
 
 @pytest.mark.parametrize(
-    "option", [["--hold-back", "1"], ["--hold-back", "x"], ["--roi", "1,2"], ["--backbone", "vgg"]]
+    "option",
+    [
+        ["--hold-back", "1"],
+        ["--folds", "1"],
+        ["--folds", "2", "--hold-back", "0.5"],
+        ["--hold-back", "x"],
+        ["--roi", "1,2"],
+        ["--backbone", "vgg"],
+    ],
 )
 def test_wrong_usage_ends_with_2(photos: Path, tmp_path: Path, option: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engines.errors import DataError
-from trainer.data import Photograph, hold_back, scan_dataset
+from trainer.data import Photograph, hold_back, scan_dataset, split_folds
 
 
 def touch(path: Path) -> Path:
@@ -74,6 +75,37 @@ def test_hold_back_follows_the_seed_and_may_be_switched_off() -> None:
     everything = photographs(50)
     assert hold_back(everything, 0.2, 0) != hold_back(everything, 0.2, 1)
     assert hold_back(everything[:1], 0.0, 0) == (everything[:1], [])
+
+
+def test_hold_back_keeps_lots_whole() -> None:
+    everything = photographs(20)
+    lots = [f"lot {index // 4}" for index in range(20)]
+    train, kept = hold_back(everything, 0.3, 0, lots)
+    lot_of = dict(zip(everything, lots, strict=True))
+    assert {lot_of[part] for part in train}.isdisjoint(lot_of[part] for part in kept)
+    assert len(kept) == 8
+    assert len(hold_back(everything, 0.99, 0, lots)[0]) == 4
+    with pytest.raises(DataError, match="at least 2 lots"):
+        hold_back(everything, 0.3, 0, ["one"] * 20)
+
+
+@pytest.mark.parametrize(("count", "folds", "sizes"), [(10, 5, [2] * 5), (11, 5, [2, 2, 2, 2, 3]), (3, 5, [1] * 3)])
+def test_folds_share_everything_out_evenly(count: int, folds: int, sizes: list[int]) -> None:
+    split = split_folds(photographs(count), folds, seed=1)
+    assert sorted(map(len, split)) == sizes
+    assert sorted(np.concatenate(split).tolist()) == list(range(count))
+    again = split_folds(photographs(count), folds, seed=1)
+    assert [fold.tolist() for fold in split] == [fold.tolist() for fold in again]
+
+
+def test_folds_keep_lots_whole() -> None:
+    lots = [f"lot {index % 4}" for index in range(30)]
+    split = split_folds(photographs(30), 3, 0, lots)
+    assert len(split) == 3
+    found = [{lots[index] for index in fold} for fold in split]
+    assert sum(map(len, found)) == 4
+    with pytest.raises(DataError, match="at least 2 lots"):
+        split_folds(photographs(3), 3, 0, ["one"] * 3)
 
 
 def test_one_photograph_cannot_be_split() -> None:
