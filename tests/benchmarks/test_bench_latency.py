@@ -199,11 +199,14 @@ def test_an_interruption_leaves_no_process(
 def test_the_daemon_ends_when_whoever_started_it_was_killed(
     tmp_path: Path, calibrated_bundle: Bundle, images: Images, case: Case
 ) -> None:
+    # Of the bundle's own product, or its guards would refuse it.
+    frame = tmp_path / "frame.npy"
+    np.save(frame, images[0])
     code = (
         "import sys, time; from pathlib import Path; import numpy as np\n"
         "from benchmarks.bench_latency import Case, Daemon, Order\n"
         f"with Daemon(Path({str(tmp_path)!r}), Path({str(calibrated_bundle.path)!r}),"
-        f" [np.zeros((160, 160, 3), np.uint8)], Case({case.backend!r}, {case.precision!r}, 1)) as daemon:\n"
+        f" [np.load({str(frame)!r})], Case({case.backend!r}, {case.precision!r}, 1)) as daemon:\n"
         "    daemon.order(Order(1)); daemon.hear(1); print(daemon.process.pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=REPOSITORY) as parent:
