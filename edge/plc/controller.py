@@ -27,7 +27,7 @@ from engines.errors import InspectError
 NUMBERS = 1 << 16
 # So many parts at most can have passed between two looks at the PLC; beyond that its counter has begun anew.
 _MOST_MISSED = 64
-_LAST_DIGITS = re.compile(r"(\d+)\D*$")
+_LAST_DIGITS = re.compile(r"(?<![0-9])([0-9]{1,18})[^0-9]*$")
 
 
 class Controller:
@@ -158,7 +158,7 @@ class Controller:
         if opinion.evaluation is Evaluation.NOT_DECIDABLE:
             self._failsafe.happened(Fault.NOT_DECIDABLE, now, f"part {opinion.number}: {opinion.reason}")
         if self._table.parts == "verdict" and opinion.number not in self._conveyor:
-            self._enter(opinion.number, verdict.captured_ns / 1e9)
+            self._enter(opinion.number, min(verdict.captured_ns / 1e9, now))
         if opinion.number in self._conveyor:
             self._follow(self._conveyor.judge(opinion))
         else:

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.client import GapError, SilenceError
 from edge.plc.controller import Controller
@@ -294,3 +296,66 @@ def test_a_job_of_the_plc_is_asked_for_and_its_parts_wait_for_no_other_recipe() 
     line.hear(0.2, part=1)
     line.tick(1.2)
     assert line.left == [(1, False)]
+
+
+@pytest.mark.parametrize("part_id", [None, "", "part", "9" * 5000, "1" + "0" * 20, "\u0661", "x" * 5000 + "7y"])
+def test_any_name_of_a_part_is_only_a_name(part_id: str | None) -> None:
+    line = Line().ready()
+    line.sense(2.0, trigger=1)
+    line.controller.hear(msgspec.structs.replace(verdict(1), part_id=part_id), 2.0)
+    line.tick(3.0)
+    assert line.left == [(1, False)]
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.sampled_from([0.01, 0.1, 0.6, 1.2])),
+        st.tuples(st.just("enter"), st.integers(1, 3)),
+        st.tuples(
+            st.just("judge"),
+            st.tuples(st.integers(-3, 2), st.sampled_from(["top", "side"]), st.sampled_from(list(Evaluation))),
+        ),
+        st.tuples(st.sampled_from(["gap", "silence", "beat", "lose", "restart", "reset"]), st.none()),
+    ),
+    max_size=80,
+)
+
+
+@given(steps)
+def test_whatever_happens_to_the_line_only_what_both_cameras_vouched_for_is_released(history: list[Any]) -> None:
+    line = Line(lockout_after=3, early_s=0.3)
+    line.controller = Controller(PlcTable(travel=TRAVEL, margin=MARGIN, lockout_after=3, early_s=0.3), ["top", "side"])
+    now, newest = 0.0, 1000
+    said: dict[int, set[tuple[str, Evaluation]]] = {}
+    line.sense(now, trigger=newest)
+    for what, detail in history:
+        if what == "wait":
+            now += detail
+        elif what == "enter":
+            newest += detail
+            line.sense(now, trigger=newest)
+        elif what == "judge":
+            behind, camera, evaluation = detail
+            said.setdefault(newest + behind, set()).add((camera, evaluation))
+            changes = {"part_id": str(newest + behind), "camera": camera, "evaluation": evaluation}
+            line.controller.hear(msgspec.structs.replace(verdict(1), **changes), now)
+        elif what == "gap":
+            line.controller.miss(GapError(Gap("cell-7", "s1", 3, 4)), now)
+        elif what == "silence":
+            line.controller.miss(SilenceError("silent"), now)
+        elif what == "lose":
+            line.controller.lose("cable")
+        elif what == "restart":
+            newest += 5000
+            line.sense(now, trigger=newest)
+        elif what == "reset":
+            line.controller.reset()
+        else:
+            line.controller.hear(beat(0), now)
+        line.tick(now)
+    vouched = {number for number, words in said.items() if words >= {("top", OK), ("side", OK)}}
+    told = [action for action in line.actions if isinstance(action, Ruling)]
+    assert {ruling.number for ruling in told if ruling.released} <= vouched
+    last = {ruling.number: ruling.released for ruling in told}
+    assert all(last[number] == released for number, released in line.left)
+    assert len(line.left) == len({number for number, _ in line.left})
