@@ -96,7 +96,7 @@ def gateway_unit(station_file: Path, config: StationConfig, options: ServiceOpti
             *_identity(GATEWAY, options),
             *_scheduling(options),
             *_gateway_credentials(config),
-            "PrivateDevices=yes",
+            *_gateway_devices(config),
             *_log(config),
             *_visible(station_file, config),
         ],
@@ -149,6 +149,14 @@ def _credentials(config: StationConfig) -> Iterator[str]:
 def _gateway_credentials(config: StationConfig) -> Iterator[str]:
     if config.plc is not None and config.plc.key is not None:
         yield _credential(config.plc.key)
+
+
+def _gateway_devices(config: StationConfig) -> Iterator[str]:
+    if config.plc is None or config.plc.gpio is None:
+        yield "PrivateDevices=yes"
+    else:
+        yield "DevicePolicy=closed"
+        yield f"DeviceAllow={_path(config.plc.gpio.chip)} rw"
 
 
 def _credential(path: Path) -> str:

@@ -94,3 +94,10 @@ def test_the_command_names_the_station_file(unit: Unit, tmp_path: Path) -> None:
     assert command.endswith(f"edge-inspect run --config {tmp_path}/station.toml")
     (command,) = [line for line in unit(PLC, gateway=True) if line.startswith("ExecStart=")]
     assert " plc --config " in command
+
+
+def test_the_gateway_reaches_its_outputs_and_no_other_device(unit: Unit) -> None:
+    with_outputs = PLC + "\n[plc.gpio]\nejector = 3\n"
+    assert "PrivateDevices=yes" in unit(PLC, gateway=True)
+    assert "DeviceAllow=/dev/gpiochip0 rw" in unit(with_outputs, gateway=True)
+    assert "PrivateDevices=yes" not in unit(with_outputs, gateway=True)
