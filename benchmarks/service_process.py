@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-# RestartSec of a unit.
-_RESTART_S = 0.2
+# RestartSec of the units.
+_RESTART_S = 1.0
 
 
 class Service:
