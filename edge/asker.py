@@ -13,6 +13,7 @@ import zmq
 from edge.requests import (
     AnyReply,
     Done,
+    RecipeRequest,
     Refused,
     Request,
     SelfTestReply,
@@ -110,4 +111,6 @@ def ask_station(options: argparse.Namespace) -> int:
 def _request(options: argparse.Namespace) -> Request:
     if options.request == "trigger":
         return TriggerRequest(camera=options.camera, part_id=options.part_id, encoder=options.encoder)
+    if options.request == "recipe":
+        return RecipeRequest(camera=options.camera, recipe=options.recipe, job=options.job)
     return SelfTestRequest() if options.request == "self-test" else StatusRequest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import cv2
 
@@ -14,6 +15,8 @@ from edge.config import StationConfig
 from edge.health import Condition
 from edge.pipeline import Pipeline
 from edge.product import Shelf, open_recipes
+from edge.recipes import RecipeChanger
+from edge.requests import RecipeRequest
 from edge.service.notifier import Notifier
 from edge.service.watchdog import Watchdog
 from edge.stop import StopRequest
@@ -31,11 +34,13 @@ def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = No
     """
     # One small resize at a time: OpenCV's pool would only take cores from the engine.
     cv2.setNumThreads(1)
-    with StopRequest() as stop, Shelf(config.engine) as shelf:
+    with StopRequest() as stop, Shelf(config.engine) as shelf, ExitStack() as context:
         opened = open_recipes(config, map(config.recipe_of, config.cameras))
         recipes = {name: opened[config.recipe_of(name)] for name in config.cameras}
         sources = {name: make_camera(table) for name, table in config.cameras.items()}
         pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes)
+        changer = context.enter_context(RecipeChanger(lambda: config, shelf, lambda: pipeline.lanes))
+        pipeline.control.on(RecipeRequest, changer.change)
         try:
             pipeline.announce()
             _log.info("station %s publishes on %s", config.station, pipeline.endpoint)

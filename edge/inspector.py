@@ -114,14 +114,16 @@ class Feeder(Job):
     """Prepares frames and submits them. It takes no frame before the engine has room for it.
 
     So of a free-running camera the newest frame at that moment is inspected. What fails is that frame's NotDecidable.
-    `at_work` is the frame that was taken and has not been handed on yet.
+    `at_work` is the frame that was taken and has not been handed on yet. Between two frames `product` becomes the one
+    that was `ordered`, from another thread.
     """
 
     def __init__(
         self, product: Product, frames: BoundedQueue[Frame], fed: BoundedQueue[Fed], late_s: float | None = None
     ) -> None:
         self.at_work: Frame | None = None
-        self._product = product
+        self.ordered = product
+        self.product = product
         self._frames = frames
         self._fed = fed
         self._late_s = late_s
@@ -133,6 +135,7 @@ class Feeder(Job):
     def step(self, stopping: threading.Event) -> bool:
         """Submit the next frame. False when no more can come."""
         try:
+            self._adopt()
             if self._fed.wait_for_room(_PATIENCE_S):
                 self.at_work = self.at_work or self._next()
             if self.at_work is not None:
@@ -146,8 +149,13 @@ class Feeder(Job):
     def teardown(self) -> None:
         """Leave the queue before the engine; whoever opened the engine closes it."""
         if self._ticket is not None:
-            self._product.turnstile.give_up(self._ticket)
+            self.product.turnstile.give_up(self._ticket)
             self._ticket = None
+
+    def _adopt(self) -> None:
+        if self.product is not self.ordered and self.at_work is None:
+            self.teardown()  # it stands in the queue before the old engine
+            self.product = self.ordered
 
     def _hand_on(self, fed: Fed) -> None:
         try:
@@ -164,7 +172,7 @@ class Feeder(Job):
         return frame or (self._frames.get(0.0) if self._enter() else None)
 
     def _enter(self) -> bool:
-        turnstile = self._product.turnstile
+        turnstile = self.product.turnstile
         self._ticket = self._ticket or turnstile.queue()
         if not turnstile.enter(self._ticket, _PATIENCE_S):
             return False
@@ -179,7 +187,7 @@ class Feeder(Job):
 
     def feed(self, frame: Frame) -> Fed:
         """Hand one frame to the engine, whatever happens."""
-        watch, product = Stopwatch(frame), self._product
+        watch, product = Stopwatch(frame), self.product
         if frame.image is None:
             return Fed(frame, product, watch, None, undecidable(frame.fault))
         lateness = self._lateness(frame)

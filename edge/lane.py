@@ -42,7 +42,6 @@ class Lane:
     ) -> None:
         self.name = health.name
         self._camera = camera
-        self._product = product
         self._limits = limits
         self._health = health
         self._outlet = Outlet(judgements)
@@ -72,9 +71,13 @@ class Lane:
         return bool(self._why)
 
     @property
-    def product(self) -> Product | None:
-        """What judges its parts; None where it is disarmed."""
-        return None if self.disarmed else self._product
+    def product(self) -> Product:
+        """What judges the next part."""
+        return self._feeder.product
+
+    def switch(self, product: Product) -> None:
+        """Judge by this product from the next part on that is taken up: until then `product` is the old one."""
+        self._feeder.ordered = product
 
     @property
     def workers(self) -> list[Worker]:
@@ -82,7 +85,7 @@ class Lane:
         return [self._collecting, self._feeding, self._capturing]
 
     def arm(self) -> None:
-        """Begin to take and judge parts. The product's engine must stay open until after `drain`."""
+        """Begin to take and judge parts. Engines of its products must stay open until after `drain`."""
         for worker in self.workers:
             worker.start()
         self._capture.inbox.open()
@@ -196,7 +199,7 @@ class Lane:
             fed.discard()
 
     def _unfed(self, frame: Frame) -> Fed:
-        return Fed(frame, self._product, Stopwatch(frame), None, undecidable(frame.fault) if frame.fault else None)
+        return Fed(frame, self.product, Stopwatch(frame), None, undecidable(frame.fault) if frame.fault else None)
 
     def _moves(self, worker: Worker) -> bool:
         return worker.alive and not hangs(worker, self._limits.hang_s, time.monotonic())

@@ -31,9 +31,10 @@ class Pipeline:
         """`cameras` and `recipes` by the camera's name: what each takes pictures with, and what it begins with."""
         self.health = Health(config.cameras)
         self._config = config
+        self._recipes = recipes
         self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
         self._publisher = Publisher(
-            config.station, config.publish, config.security, recipes, self._judgements, self.health
+            config.station, config.publish, config.security, self._recipes_now, self._judgements, self.health
         )
         self._speaking = Worker("publisher", self._publisher)
         self.control = Control(config.control, config.security)
@@ -48,7 +49,7 @@ class Pipeline:
         budget = (limits.restarts, limits.restart_window_s, limits.hang_s)
         self._supervisor = Supervisor(self._own_workers, self.health, *budget, patient=[self._testing])
         self._cameras = cameras
-        self._lanes: dict[str, Lane] = {}
+        self.lanes: dict[str, Lane] = {}
 
     @property
     def endpoint(self) -> str:
@@ -63,12 +64,12 @@ class Pipeline:
     @property
     def finished(self) -> bool:
         """Whether every source has come to its end and none of their frames is left to take."""
-        return bool(self._lanes) and all(lane.finished for lane in self._lanes.values())
+        return bool(self.lanes) and all(lane.finished for lane in self.lanes.values())
 
     @property
     def disarmed(self) -> bool:
         """Whether workers of some camera, or the publisher, failed too often: not every part is judged any more."""
-        return self.silenced or any(lane.disarmed for lane in self._lanes.values())
+        return self.silenced or any(lane.disarmed for lane in self.lanes.values())
 
     @property
     def silenced(self) -> bool:
@@ -78,7 +79,7 @@ class Pipeline:
     @property
     def workers(self) -> list[Worker]:
         """Every worker of the station, also those that do not run yet or any more."""
-        return [*self._own_workers, *(worker for lane in self._lanes.values() for worker in lane.workers)]
+        return [*self._own_workers, *(worker for lane in self.lanes.values() for worker in lane.workers)]
 
     def announce(self) -> None:
         """Bind the sockets and begin the heartbeats, in state Starting. Raises ConfigError for a port in use."""
@@ -90,15 +91,15 @@ class Pipeline:
         self.health.enter(State.RUNNING)
         for name, table in self._config.cameras.items():
             health = self.health.cameras[name]
-            self._lanes[name] = Lane(
+            self.lanes[name] = Lane(
                 table, self._cameras[name], products[name], self._config.pipeline, self._judgements, health
             )
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             lane.arm()
 
     def supervise(self) -> None:
         """Start failed workers again; disarm what spends its budget for that. Call it a few times a second."""
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             lane.supervise()
         self._supervisor.check()
 
@@ -126,23 +127,26 @@ class Pipeline:
     def _own_workers(self) -> list[Worker]:
         return [worker for worker in (self._speaking, self._listening, self._testing) if worker is not None]
 
+    def _recipes_now(self) -> dict[str, Recipe]:
+        return {**self._recipes, **{name: lane.product.recipe for name, lane in self.lanes.items()}}
+
     def _trigger(self, request: TriggerRequest) -> Reply:
         if request.camera not in self._config.cameras:
             known = ", ".join(self._config.cameras)
             raise TriggerRefusedError(f"there is no camera {request.camera!r}; choose from {known}")
-        lane = self._lanes.get(request.camera)
+        lane = self.lanes.get(request.camera)
         if lane is None:
             raise TriggerRefusedError("no trigger is taken: the station is not armed yet")
         return Triggered(trigger_id=lane.trigger(request.part_id, request.encoder))
 
     def _products(self) -> list[Product]:
         """What judges now, each engine of a recipe once."""
-        products = [lane.product for lane in self._lanes.values() if lane.product is not None]
+        products = [lane.product for lane in self.lanes.values() if not lane.disarmed]
         return list({(product.recipe.name, id(product.engine)): product for product in products}.values())
 
     def _distrust(self, product: Product, reason: str) -> None:
-        for lane in self._lanes.values():
-            if lane.product is not None and lane.product.engine is product.engine:
+        for lane in self.lanes.values():
+            if not lane.disarmed and lane.product.engine is product.engine:
                 lane.distrust(reason)
 
     def _end(self, timeout_s: float) -> None:
@@ -154,9 +158,9 @@ class Pipeline:
 
     def _drain_lanes(self, deadline: float) -> None:
         failure: WorkerError | None = None
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             lane.stop_taking()
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             try:
                 lane.drain(deadline)
             except WorkerError as error:  # the other cameras' parts are still to be judged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from engines.signature import PublicKey, load_public_keys, open_trusted
 from engines.tuning import best_in_flight
 
 _log = logging.getLogger(__name__)
+_LAST_FRAMES_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,17 @@ class Product:
 class Shelf:
     """The engines of a station: one for each bundle, whatever number of recipes and cameras uses it.
 
-    Use it as a context manager: leaving it closes all engines.
+    Use it as a context manager: leaving it closes all engines. They are opened and closed in a thread of its own.
     """
+
+    # OpenVINO 2026.4 gives the thread that loads its CPU plugin a stack for signals (AMX makes their frames large), and
+    # frees it with the last engine. Closed elsewhere, the next SIGTERM was a segmentation fault in the main thread.
 
     def __init__(self, table: EngineTable) -> None:
         self._table = table
         self._engines: dict[str, tuple[Engine, Turnstile]] = {}
         self._in_flight: dict[tuple[str, str], int] = {}
-        self._stack = ExitStack()
+        self._thread = ThreadPoolExecutor(1, "engines")
 
     def __enter__(self) -> Shelf:
         return self
@@ -80,18 +85,39 @@ class Shelf:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._thread.submit(self._close_all).result()
+        self._thread.shutdown()
 
     def take(self, recipe: Recipe) -> Product:
         """Open and prove the recipe's engine, or share the one that is open. Raises InspectError."""
-        if recipe.bundle.digest not in self._engines:
-            engine = self._stack.enter_context(self._proved(recipe))
-            # One request more than it works on side by side, so that none of its cores waits for Python.
-            self._engines[recipe.bundle.digest] = engine, Turnstile(engine.in_flight + 1)
-        engine, turnstile = self._engines[recipe.bundle.digest]
+        engine, turnstile = self._thread.submit(self._opened, recipe).result()
         guards = Guards.of(recipe.bundle, recipe.calibration)
         golden = recipe.bundle.golden_frames(recipe.calibration)
         return Product(recipe, engine, judge_of(recipe), turnstile, guards, Plan.of(recipe.calibration), golden)
+
+    def keep(self, products: Iterable[Product]) -> None:
+        """Close every engine but those of `products`, once its last frame is through; one that hangs stays open."""
+        wanted = {product.recipe.bundle.digest for product in products}
+        self._thread.submit(self._close_others, wanted).result()
+
+    def _opened(self, recipe: Recipe) -> tuple[Engine, Turnstile]:
+        if recipe.bundle.digest not in self._engines:
+            engine = self._proved(recipe)
+            # One request more than it works on side by side, so that none of its cores waits for Python.
+            self._engines[recipe.bundle.digest] = engine, Turnstile(engine.in_flight + 1)
+        return self._engines[recipe.bundle.digest]
+
+    def _close_all(self) -> None:
+        for engine, _ in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+    def _close_others(self, wanted: set[str]) -> None:
+        for digest in self._engines.keys() - wanted:
+            engine, turnstile = self._engines[digest]
+            if turnstile.wait_until_empty(_LAST_FRAMES_S):
+                del self._engines[digest]
+                engine.close()
 
     def _proved(self, recipe: Recipe) -> Engine:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 import msgspec
@@ -60,7 +60,7 @@ class Publisher(Job):
         station: str,
         table: PublishTable,
         security: SecurityTable,
-        recipes: Mapping[str, Recipe],
+        recipes: Callable[[], Mapping[str, Recipe]],
         judgements: BoundedQueue[Judgement],
         health: Health,
     ) -> None:
@@ -71,6 +71,7 @@ class Publisher(Job):
         self._table = table
         self._security = security
         self._recipes = recipes
+        self._told_recipes: Mapping[str, Recipe] = {}
         self._judgements = judgements
         self._health = health
         self._seq = 0
@@ -163,11 +164,12 @@ class Publisher(Job):
         self._beat()
 
     def _beat_when_due(self) -> None:
-        if time.monotonic() >= self._due or self._told is not self._health.condition:
+        changed = self._told is not self._health.condition or self._told_recipes != self._recipes()
+        if changed or time.monotonic() >= self._due:
             self._beat()
 
     def _beat(self) -> None:
-        self._told = self._health.condition
+        self._told, self._told_recipes = self._health.condition, self._recipes()
         self._send(heartbeat_topic(self._station), encode(self.status()))
         self._due = time.monotonic() + self._table.heartbeat_s
 
@@ -207,11 +209,11 @@ class Publisher(Job):
             state_s=time.monotonic() - condition.since,
             reason=_printable(condition.reason),
             counters=self._health.counters,
-            cameras={name: self._camera_status(name) for name in self._recipes},
+            cameras={name: self._camera_status(name, recipe) for name, recipe in self._recipes().items()},
         )
 
-    def _camera_status(self, name: str) -> CameraStatus:
-        health, recipe = self._health.cameras[name], self._recipes[name]
+    def _camera_status(self, name: str, recipe: Recipe) -> CameraStatus:
+        health = self._health.cameras[name]
         condition = health.condition
         return CameraStatus(
             state=condition.state,

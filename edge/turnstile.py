@@ -14,6 +14,7 @@ class Turnstile:
     """Lets `capacity` tickets in at a time, first come, first served."""
 
     def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
         self._free = capacity
         self._queue: deque[Ticket] = deque()
         self._changed = threading.Condition()
@@ -47,3 +48,8 @@ class Turnstile:
         with self._changed:
             self._free += 1
             self._changed.notify_all()
+
+    def wait_until_empty(self, timeout_s: float) -> bool:
+        """Whether nobody is inside or queues, after `timeout_s` at most."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._free == self._capacity and not self._queue, timeout_s)

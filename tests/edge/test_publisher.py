@@ -36,7 +36,7 @@ class Station:
             "cell-7",
             PublishTable(bind=endpoint, heartbeat_s=0.1),
             security,
-            {"top": recipe},
+            lambda: {"top": recipe},
             self.judgements,
             self.health,
         )
