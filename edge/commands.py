@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from engines.cli import Command
+
+_MOST_PIXELS = 1 << 28
 
 
 def _configure_run(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +20,8 @@ def _run(options: argparse.Namespace) -> int:
     from edge.service.journal import set_up_logging
 
     set_up_logging()
+    # OpenCV reads it when it is loaded. Its own limit lets a small file of zeros take gigabytes.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(_MOST_PIXELS))
     config = load_config(options.config)
     # After the check of the station file: it takes milliseconds, the engine's library much longer.
     from edge.daemon import run_station

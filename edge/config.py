@@ -169,7 +169,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     station: Annotated[
         str,
         msgspec.Meta(
-            pattern=r"^[A-Za-z0-9._-]{1,64}$",
+            pattern=r"^[A-Za-z0-9._-]{1,64}$(?!\n)",
             description="Name of the station in every message and topic: letters, digits, dot, dash, underscore.",
         ),
     ]
@@ -200,7 +200,8 @@ def load_config(path: Path) -> StationConfig:
         raise ConfigError(f"expected a station file at {path}, which cannot be read: {why}") from None
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Not TOMLDecodeError alone: the parser leaves numbers of thousands of digits and deep brackets to Python.
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     return parse_config(data, path.parent, str(path))
 

@@ -20,6 +20,7 @@ import msgspec
 import zmq
 
 from engines.errors import ConfigError, UsageError
+from engines.foreign import UNREADABLE
 
 _STATION = "station.key"
 _CLIENTS = "clients"
@@ -163,7 +164,7 @@ def _read(path: Path, kind: type[File], secret: bool) -> File:
         raise ConfigError(f"{path} holds a secret and others can read it (mode {stat.S_IMODE(mode):04o}): chmod 600")
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ConfigError(f"{path} is no file that `edge-inspect keys` wrote: {error}") from None
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from edge.table import Name
 from edge.verdict import Heartbeat, MessageError
+from engines.foreign import UNREADABLE
 
 SCHEMA = 1
 Job = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -152,7 +153,7 @@ def decode_reply(data: bytes) -> AnyReply:
 def _checked(decoder: msgspec.json.Decoder[_Message], data: bytes) -> _Message:
     try:
         message = decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"not understood: {error}") from None
     if message.schema != SCHEMA:
         raise MessageError(

@@ -9,8 +9,9 @@ import msgspec
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=100_000)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=100_000)]
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Address = Annotated[str, msgspec.Meta(pattern=r"^(tcp|ipc)://.+$")]
+# `$` alone lets a line break at the end pass, and such a name could forge lines of logs.
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
+Address = Annotated[str, msgspec.Meta(pattern=r"^(tcp|ipc)://.+$(?!\n)")]
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

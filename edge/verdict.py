@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from engines.errors import InspectError
+from engines.foreign import UNREADABLE
 
 SCHEMA = 1
 
@@ -201,7 +202,7 @@ def decode(data: bytes) -> Verdict | Heartbeat:
     """Decode one message. Unknown fields are ignored. Raises MessageError for another schema or foreign bytes."""
     try:
         message = _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise MessageError(f"expected a verdict or heartbeat of schema {SCHEMA}, found other bytes: {error}") from None
     if message.schema != SCHEMA:
         raise MessageError(

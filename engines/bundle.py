@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from engines import atomic
 from engines.errors import BundleError, CalibrationError, PrecisionError
+from engines.foreign import UNREADABLE
 from engines.head import Head, decode_head, encode_head
 from engines.preprocess import Preprocessing
 
@@ -526,7 +527,7 @@ def _decode(raw: bytes, kind: type[_T], path: Path) -> _T:
                 f"{path}: expected schema {_OLDEST_SCHEMA} to {SCHEMA}, found {schema}, which never was; {_REPAIR}"
             )
         return msgspec.json.decode(raw, type=kind)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BundleError(f"{path}: {error}; {_REPAIR}") from None
 
 

@@ -19,6 +19,7 @@ from engines.atomic import write_durably
 from engines.bundle import Bundle, attach_signature
 from engines.errors import BundleError, InspectError
 from engines.extras import import_extra
+from engines.foreign import UNREADABLE
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -123,7 +124,7 @@ def _read(bundle: Bundle) -> _SignatureFile | None:
         return None
     try:
         return msgspec.json.decode(raw, type=_SignatureFile)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise BundleError(f"{bundle.path}: its signature cannot be read ({error}); sign the bundle again") from None
 
 

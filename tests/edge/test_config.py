@@ -107,6 +107,13 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, content: bytes, messag
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["line-1\n", "line 1", "a/b", ""])
+def test_a_station_is_named_in_letters_of_one_line(tmp_path: Path, name: str) -> None:
+    data = {"station": name, "recipes": {"a": {"bundle": "b"}}, "cameras": {"c": {"kind": "folder", "path": "in"}}}
+    with pytest.raises(ConfigError, match="`station`"):
+        parse_config(data, tmp_path, "station.toml")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml, which cannot be read: No such file"):
         load_config(tmp_path / "nowhere.toml")
