@@ -59,4 +59,4 @@ format: install ## let ruff repair what it can
 	$(RUN)/ruff format
 
 clean: ## remove .venv and everything that was built
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-out
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .node demo-out

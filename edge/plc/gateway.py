@@ -16,7 +16,8 @@ from edge.plc.caller import Caller
 from edge.plc.controller import Controller
 from edge.plc.modbus import Modbus
 from edge.plc.output import Output, OutputError
-from edge.plc.signals import Action
+from edge.plc.signals import Action, Ask
+from edge.requests import Refused
 from edge.verdict import MessageError
 
 _log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ _COARSE_S = 0.0025
 _FINE_S = 0.0002
 # After so many messages the PLC and the clock have their turn, however many wait.
 _MESSAGES_A_TURN = 16
+_NO_CONTROL = "the PLC wants another recipe, and vision takes no requests: name an address in [control] bind"
 
 
 class Gateway:
@@ -109,6 +111,9 @@ class Gateway:
     def _act(self) -> None:
         self._controller.tick(time.monotonic())
         for action in self._controller.take_actions():
+            if isinstance(action, Ask) and self._caller is None:
+                refusal = Refused(request_id=action.request.request_id, reason=_NO_CONTROL)
+                self._controller.answer(refusal, time.monotonic())
             for output in self._outputs:
                 self._carry_out(output, action)
 

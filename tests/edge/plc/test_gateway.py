@@ -75,7 +75,7 @@ def start(plc: PlcProgram, tmp_path: Path, endpoint: str, cli: tuple[str, ...]) 
         tables = "".join(f'[cameras.{name}]\nkind = "folder"\npath = "in"\n' for name in cameras)
         station = tmp_path / "station.toml"
         station.write_text(
-            f'station = "{STATION}"\n[recipes.flange]\nbundle = "b"\n{tables}[publish]\nbind = "{endpoint}"\n'
+            f'station = "{STATION}"\n[recipes.flange]\nbundle = "b"\njob = 1\n{tables}[publish]\nbind = "{endpoint}"\n'
             f"[plc]\ntravel = 1.5\nmargin = 0.2\nhold_s = 0.2\npulse_s = 0.1\nsilence_s = 5\n{more}\n"
             f'[plc.modbus]\nhost = "127.0.0.1"\nport = {plc.port}\ntimeout_s = 2\nretry_s = 0.05\n'
             f'[plc.log]\npath = "{log}"\n'
@@ -196,3 +196,15 @@ def test_a_stop_leaves_the_line_not_ready_and_the_coil_off(start: Start, vision:
     assert line.process.wait(PATIENCE_S) == 0
     line.plc.scan_once()
     assert line.plc.image.coil == 0
+
+
+def test_a_job_that_cannot_be_asked_for_clears_ready_and_says_why(start: Start, vision: Vision) -> None:
+    line = start()
+    vision.wait_for_subscriber()
+    vision.beat()
+    line.until_ready()
+    line.plc.image.job = 1
+    line.until_fault("recipe")
+    line.plc.image.job = 0
+    vision.beat()
+    line.until_ready()
