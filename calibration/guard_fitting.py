@@ -83,7 +83,7 @@ DISTURBANCES: Mapping[str, tuple[str, Callable[[Frame], Frame]]] = {
     "over_exposed": ("twice the light", double_light),
     "light_changed": ("half the light", half_light),
     "blurred": ("a blurred quarter of the picture", smeared),
-    "camera_moved": (f"a shift by {SHIFT:.0%} of the picture", shifted),
+    "camera_moved": (f"a shift by {100 * SHIFT:.0f} % of the picture", shifted),
     "wrong_part": ("the part enlarged by half", enlarged),
 }
 

@@ -41,6 +41,7 @@ def render(evidence: Evidence) -> str:
             _promise(evidence),
             _scores(evidence),
             _counts(evidence),
+            _guards(evidence.calibration),
             _gallery(evidence),
             _engines(evidence),
             '<h2>Where this comes from</h2><div class="panel facts">'
@@ -155,6 +156,29 @@ def _counts(evidence: Evidence) -> str:
     head = ("kind", "parts", "rejected", "passed", "wrong verdicts, 95 % interval")
     note = "Good photographs that set the threshold themselves are no test of it: judge false rejects by others."
     return f'<h2>By kind</h2><div class="panel">{table(head, rows)}<p class="soft small">{note}</p></div>'
+
+
+def _guards(calibration: Calibration) -> str:
+    if not calibration.guards:
+        return ""
+    rows = [
+        (
+            guard.name.replace("_", " "),
+            "armed" if guard.armed else "off: blind on this product",
+            f"{guard.limit:.3g}",
+            percent(guard.false_alarm_rate),
+            f"{percent(guard.seen)} of {guard.disturbance}",
+        )
+        for guard in calibration.guards
+    ]
+    head = ("guard", "state", "limit", "false alarms, at most", "seen by one picture")
+    stops = percent(sum(guard.false_alarm_rate for guard in calibration.guards if guard.armed))
+    rejected = percent(calibration.certified_rate)
+    note = (
+        f"A part that trips an armed guard is NotDecidable. Together they stop at most {stops} of good parts, beside "
+        f"the {rejected} that the score rejects. What they see was tried on these good parts, disturbed as named."
+    )
+    return f'<h2>Guards</h2><div class="panel">{table(head, rows)}<p class="soft small">{note}</p></div>'
 
 
 def _gallery(evidence: Evidence) -> str:

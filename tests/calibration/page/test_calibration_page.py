@@ -87,6 +87,14 @@ def test_the_page_says_what_is_certified_and_why_sigma_is_not_offered(page: Path
         assert sentence in text
 
 
+def test_the_page_says_what_every_guard_sees(page: Path, calibrated_bundle: Bundle) -> None:
+    text = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
+    section = text.partition("<h2>Guards</h2>")[2].partition("<h2>")[0]
+    for guard in calibrated_bundle.latest_calibration.guards:
+        assert guard.name.replace("_", " ") in section
+        assert guard.disturbance in section
+
+
 def test_names_are_text_never_markup(calibrated_bundle: Bundle, bundle_copy: Any, tmp_path: Path) -> None:
     copy = bundle_copy(calibrated_bundle)
     hostile = update_bundle(copy, msgspec.structs.replace(copy.info, product="<script>alert(1)</script>"))
