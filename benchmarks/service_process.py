@@ -29,9 +29,7 @@ class Service:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self.stop()
 
     def start(self) -> None:
         """Start the process."""
@@ -42,6 +40,12 @@ class Service:
         """Send it a signal."""
         if self._process is not None:
             self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Kill it, and wait for its end."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def start_again(self) -> None:
         """Wait for its end, and start it anew."""

@@ -120,10 +120,11 @@ class Capture(Job):
         if not self._lost:
             _log.warning("no camera: %s; trying again until it is there", error)
         self._open, self._lost = False, str(error)
-        self._camera.close()
         self._health.fault(_FAULT, self._lost)
         with self._settling:
             self._hand_on(self._asked.give_up(f"camera lost: {self._lost}"))
+        # Last, because a driver may take many seconds to let go of a camera that does not answer.
+        self._camera.close()
 
     def _pauses(self, stopping: threading.Event) -> bool:
         # A piece of the pause a step: whoever watches this worker must not take a pause for a worker that is stuck.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -25,8 +27,16 @@ def load(namespace: str, version: str, package: str) -> Any:
 
 def load_gstreamer() -> Any:
     """GStreamer's bindings, ready for use. Raises CameraError where they are missing."""
+    _keep_exceptions_working()
     gst = load("Gst", "1.0", "gir1.2-gstreamer-1.0 gstreamer1.0-plugins-good gstreamer1.0-libav")
     # Without the bindings of appsink its element is a plain one, without the calls that take frames.
     load("GstApp", "1.0", "gir1.2-gst-plugins-base-1.0")
     gst.init(None)
     return gst
+
+
+def _keep_exceptions_working() -> None:
+    # GStreamer brings libunwind, whose functions have the names of the compiler's own. Where they come first, an
+    # exception inside OpenVINO finds no handler, and the process is aborted when it opens an engine afterwards.
+    with suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1", mode=ctypes.RTLD_GLOBAL)

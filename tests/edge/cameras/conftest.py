@@ -5,11 +5,10 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.conftest import missing
+from tests.conftest import REPOSITORY, missing
 from tests.edge.cameras.peers import Peer
 
 
@@ -56,7 +55,7 @@ def start_rtsp(
 ) -> Callable[..., tuple[Peer, str]]:
     """`start_rtsp(user, password)`: an RTSP server, with the address of its stream; open to all without arguments."""
     need_gi("GstRtspServer", "1.0")
-    script = str(Path(__file__).with_name("rtsp_server.py"))
+    script = str(REPOSITORY / "benchmarks" / "rtsp_server.py")
 
     def start(*credentials: str) -> tuple[Peer, str]:
         return start_peer([sys.executable, script, str(port), *credentials], "ready"), f"rtsp://127.0.0.1:{port}/line"

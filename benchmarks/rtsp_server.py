@@ -1,6 +1,7 @@
 """An RTSP server in a process of its own: `rtsp_server.py PORT [USER PASSWORD]` serves /line, 320x240 at 25 a second.
 
-SIGUSR1 changes the size to 160x120 in mid-stream. It prints `ready` when it listens.
+SIGUSR1 changes the size to 160x120 in mid-stream, SIGUSR2 freezes the picture and lets it go on again. It prints
+`ready` when it listens.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 _LAUNCH = (
-    "( videotestsrc is-live=true pattern=ball ! capsfilter name=size caps={caps} "
+    "( videotestsrc name=source is-live=true pattern=ball ! capsfilter name=size caps={caps} "
     "! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
 )
 
@@ -44,17 +45,30 @@ def _serve(port: str, credentials: list[str]) -> None:
     factory.set_shared(True)
     if credentials:
         _guard(server, factory, *credentials)
-    filters: list[Any] = []
-    factory.connect("media-configure", lambda _, media: filters.append(media.get_element().get_by_name("size")))
+    elements: list[Any] = []
+    patterns = ["ball", "black"]
+
+    def configure(_: Any, media: Any) -> None:
+        elements.append(media.get_element())
+        elements[-1].get_by_name("source").set_property("pattern", patterns[0])
+
+    factory.connect("media-configure", configure)
     server.get_mount_points().add_factory("/line", factory)
     server.attach(None)
 
     def shrink() -> bool:
-        for each in filters:
-            each.set_property("caps", Gst.Caps.from_string(_caps(160, 120)))
+        for each in elements:
+            each.get_by_name("size").set_property("caps", Gst.Caps.from_string(_caps(160, 120)))
+        return True
+
+    def freeze() -> bool:
+        patterns.reverse()
+        for each in elements:
+            each.get_by_name("source").set_property("pattern", patterns[0])
         return True
 
     GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, shrink)
+    GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR2, freeze)
     print("ready", flush=True)
     loop.run()
 
