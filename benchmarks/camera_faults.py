@@ -219,12 +219,20 @@ def clock_source(stack: ExitStack, folder: Path, picture: Path) -> Source:
     return Source("synthetic", 'kind = "synthetic"\nwidth = 256\nheight = 256', (fault,), prefix)
 
 
+def log_source(stack: ExitStack, folder: Path, picture: Path) -> Source:
+    """A daemon that cannot write its log."""
+    fault = Fault("log's disk full", lambda: None, lambda: None, unseen=True)
+    camera = 'kind = "synthetic"\nwidth = 256\nheight = 256\nrate = 20.0'
+    return Source("synthetic", camera, (fault,), ("sh", "-c", 'exec "$@" 2>/dev/full', "sh"))
+
+
 SOURCES: dict[str, Callable[[ExitStack, Path, Path], Source]] = {
     "folder": folder_source,
     "rtsp": rtsp_source,
     "genicam": genicam_source,
     "lossy": lossy_source,
     "clock": clock_source,
+    "log": log_source,
 }
 
 
