@@ -258,7 +258,7 @@ class Publisher(Job):
 
 
 def _log_rejected(verdict: Verdict) -> None:
-    part = repr(verdict.part_id) if verdict.part_id is not None else f"frame {verdict.frame_id}"
+    part = verdict.part_id if verdict.part_id is not None else f"frame {verdict.frame_id}"
     fields = {
         "STATION": verdict.station,
         "CAMERA": verdict.camera,

@@ -45,6 +45,14 @@ class JournalHandler(logging.Handler):
         super().close()
 
 
+class TerminalFormatter(logging.Formatter):
+    """One line a record, but for a traceback: names of files must neither steer a terminal nor forge a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """The record's line."""
+        return "".join(letter if letter.isprintable() else "?" for letter in super().formatMessage(record))
+
+
 def entry(fields: Mapping[str, str]) -> bytes:
     """One journal entry. A value of several lines is preceded by its length instead of an equals sign."""
     return b"".join(_field(name, value.encode("utf-8", "replace")) for name, value in fields.items())
@@ -62,7 +70,9 @@ def set_up_logging() -> None:
     if under_journal():
         logging.basicConfig(level=logging.INFO, handlers=[JournalHandler()])
     else:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        terminal = logging.StreamHandler()
+        terminal.setFormatter(TerminalFormatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[terminal])
 
 
 def _field(name: str, value: bytes) -> bytes:

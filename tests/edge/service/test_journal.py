@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.service.journal import JournalHandler, entry, under_journal
+from edge.service.journal import JournalHandler, TerminalFormatter, entry, under_journal
 
 
 @pytest.fixture
@@ -46,6 +46,11 @@ def test_a_journal_that_is_away_does_no_harm(tmp_path: Path, capsys: pytest.Capt
     logger.error("still here")
     handler.close()
     assert "still here" in capsys.readouterr().err
+
+
+def test_a_file_name_cannot_steer_a_terminal_or_forge_a_line() -> None:
+    record = logging.LogRecord("edge", logging.INFO, "", 1, "part %s", ("a\033[2J\n2026 ERROR b.png",), None)
+    assert TerminalFormatter("%(levelname)s %(message)s").format(record) == "INFO part a?[2J?2026 ERROR b.png"
 
 
 def test_the_journal_is_used_only_where_stderr_goes_there() -> None:
