@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.plc_program import PASSES, PlcProgram
@@ -18,7 +18,7 @@ from benchmarks.plc_program import PASSES, PlcProgram
 # Parts lie unevenly: the distance from one to the next varies by so much.
 _JITTER = 0.2
 # A PLC that has not sorted by then stands still, and its outputs have fallen.
-_GATE_S = 0.02
+_GATE_S = 0.08
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Belt:
         self._travel_s = travel_s
         self._random = random.Random(7)
         self._waiting: list[Part] = []
+        self._at_gate: list[Part] = []
         self._number = 0
         self.sorted: list[Part] = []
 
@@ -62,13 +63,15 @@ class Belt:
     def run(self, enough: Callable[[], bool], bad_share: float) -> None:
         """Put parts on the belt until there are enough, and carry the last one to the gate."""
         next_at = time.monotonic()
-        while not enough() or self._waiting:
+        while not enough() or self._waiting or self._at_gate:
             now = time.monotonic()
             if not enough() and now >= next_at:
                 self._enter(self._random.random() < bad_share)
                 next_at += self._pitch_s * self._random.uniform(1 - _JITTER, 1 + _JITTER)
             if self._waiting and now >= self._waiting[0].sensed_at + self._travel_s:
-                self._sort(self._waiting.pop(0))
+                self._arrive(self._waiting.pop(0), now)
+            while self._at_gate and self._gone(self._at_gate[0], now):
+                self._at_gate.pop(0)
             time.sleep(0.0005)
 
     def _enter(self, bad: bool) -> None:
@@ -83,11 +86,14 @@ class Belt:
     def _picture(self, number: int) -> Path:
         return self._incoming / f"{number:06d}.png"
 
-    def _sort(self, part: Part) -> None:
+    def _arrive(self, part: Part, now: float) -> None:
         self._plc.image.ejector = part.number
-        now = time.monotonic()
-        while not self._plc.image.decision[part.number] and time.monotonic() < now + _GATE_S:
-            time.sleep(0.0002)
-        passed = self._plc.image.decision[part.number] == PASSES
-        self.sorted.append(Part(part.number, part.bad, part.sensed_at, now, passed))
+        self._at_gate.append(replace(part, sorted_at=now))
+
+    def _gone(self, part: Part, now: float) -> bool:
+        decision = self._plc.image.decision[part.number]
+        if not decision and now < part.sorted_at + _GATE_S:
+            return False
+        self.sorted.append(replace(part, passed=decision == PASSES))
         self._picture(part.number).unlink()
+        return True

@@ -265,7 +265,7 @@ bind = "{addresses[0]}-control"
 connect = "{addresses[1]}"
 travel = {TRAVEL_S}
 margin = {MARGIN_S}
-pulse_s = 0.02
+pulse_s = 0.015
 hold_s = 0.3
 lockout_after = 30
 [plc.modbus]

@@ -263,6 +263,9 @@ class Controller:
         if level == self._level:
             return
         self._level = level
+        overrun = self._ejector.overrun(now)
+        if not level and overrun > self._table.pulse_s / 2:
+            self._failsafe.happened(Fault.PULSE, now, f"the output was on {1000 * overrun:.0f} ms too long")
         for_part = self._fired_for if level else None
         if for_part is None:
             self._actions.append(Switch(level))

@@ -32,6 +32,10 @@ class Ejector:
         """Whether the output is on."""
         return now < self._until
 
+    def overrun(self, now: float) -> float:
+        """How long ago the latest pulse was to end, in seconds; infinity where there was none."""
+        return now - self._until
+
     def next_change(self, now: float) -> float:
         """When the output goes off by itself; infinity while it is off."""
         return self._until if self.level(now) else math.inf

@@ -23,6 +23,7 @@ class Fault(IntEnum):
     OVERLOAD = 12
     RECIPE = 13
     NO_PICTURE = 14
+    PULSE = 15
 
     @property
     def word(self) -> str:

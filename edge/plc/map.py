@@ -25,6 +25,7 @@ _FAULTS = {
     Fault.MISSED_TRIGGER: "several parts passed the sensor between two looks at the PLC",
     Fault.OVERLOAD: "too many verdicts wait for parts that the PLC has not told of",
     Fault.RECIPE: "vision does not judge by the recipe of JobRequested, not yet or not at all",
+    Fault.PULSE: "the coil was on for more than half a pulse too long, and may have pushed out the next part",
     Fault.NO_PICTURE: "a camera was not triggered for a part, or not in time",
 }
 _STATUS_BITS = {

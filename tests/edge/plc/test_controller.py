@@ -108,6 +108,17 @@ def test_every_other_part_is_pushed_out_for_the_set_time_at_its_moment(evaluatio
     assert line.left == [(1, False)]
 
 
+@pytest.mark.parametrize(("off", "told"), [(3.06, False), (3.09, True)])
+def test_a_pulse_that_was_much_too_long_is_told(off: float, told: bool) -> None:
+    line = Line(pulse_s=0.05).ready()
+    line.sense(2.0, trigger=1)
+    line.hear(2.1, 1, NOT_OK)
+    line.sense(3.0)
+    line.sense(off)
+    assert [switch.on for switch in line.switches] == [True, False]
+    assert (Fault.PULSE in line.faults) is told
+
+
 def test_a_verdict_that_comes_too_late_changes_nothing_and_clears_ready() -> None:
     line = Line().ready()
     line.sense(2.0, trigger=1)
@@ -116,6 +127,7 @@ def test_a_verdict_that_comes_too_late_changes_nothing_and_clears_ready() -> Non
     line.hear(2.95, part=1)
     line.sense(3.0)
     assert line.left == [(1, False)]
+    line.sense(3.05)
     line.sense(4.1)
     assert line.status.ready
 
