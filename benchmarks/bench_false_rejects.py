@@ -1,10 +1,13 @@
 """Promised against realised false-reject rates, in simulations with known laws and on real photographs of good parts.
 
     python benchmarks/bench_false_rejects.py [--quick] [--data DIR ...] [--weights FILE] [--json FILE] [--plot FILE]
+    python benchmarks/bench_false_rejects.py --folds 5 --epochs 40 --json FILE
 
 A draw calibrates with n scores and asks which share of all good parts its threshold rejects. In a simulation the law
 says so; of a real set, n photographs drawn at random calibrate and those left over answer. Scores of real photographs
 are distances to a memory bank of other good parts (`trainer/memory_bank.py`), since a rule has to hold for any score.
+`--folds` does nothing of this: it trains SimpleNet in folds, as `edge-inspect train` does, that many times on each set,
+and asks which share of unseen good parts the final head rejects at the threshold of the out-of-fold scores.
 """
 
 from __future__ import annotations
@@ -31,6 +34,8 @@ from calibration.binomial import rate_bound
 from calibration.tail import tail_threshold, within_reach
 from calibration.threshold import conformal_threshold, parts_above, parts_needed, percent, tolerance_above
 from engines.errors import InspectError, UsageError
+from trainer.features import Features, extract
+from trainer.simplenet import SimpleNet
 
 Scores = NDArray[np.float32]
 Rate = Callable[[Scores], NDArray[np.float64]]
@@ -40,6 +45,8 @@ DRAWS, QUICK_DRAWS = 2000, 300
 CONFIDENCE = 0.95
 SETTINGS = ((24, 0.05), (60, 0.01), (99, 0.01), (300, 0.01), (200, 0.001), (1000, 0.001))
 REAL_SETTINGS = ((60, 0.01), (99, 0.01))
+FOLD_PARTS, FOLDS, FOLD_TARGET = 60, 5, 0.05
+OUT_OF_FOLD = "conformal, out of fold"
 TRAINED_ON, POOL = 60, 300
 CORESET_SHARE = 0.02
 SETS = ("magnetic_tile", "casting_impeller", "mvtec_screw")
@@ -78,9 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     draws = QUICK_DRAWS if options.quick else DRAWS
     try:
-        rows = [*simulated(draws), *lot_rows(draws)]
-        print(format_table(*summary(rows), markdown=True), flush=True)
-        real = [row for folder in options.data for row in real_rows(folder, draws, options.weights)]
+        rows: list[Row] = []
+        if options.folds:
+            real = [row for folder in options.data for row in fold_rows(folder, options)]
+        else:
+            rows = [*simulated(draws), *lot_rows(draws)]
+            print(format_table(*summary(rows), markdown=True), flush=True)
+            real = [row for folder in options.data for row in real_rows(folder, draws, options.weights)]
         if real:
             print("\n" + format_table(*details(real), markdown=True))
         rows += real
@@ -121,8 +132,7 @@ def _in_lots(rng: np.random.Generator, draws: int, lots: int, size: int) -> NDAr
 
 def real_rows(folder: Path, draws: int, weights: str | None) -> Iterator[Row]:
     """Resample the good parts of one data set; nothing but a line where it is not there."""
-    if not (folder / "train" / "good").is_dir():
-        print(f"\nleft out: {folder.name}, which is not at {folder.parent}")
+    if not _is_there(folder):
         return
     pool, names, test = real_scores(folder, weights)
     for parts, target in REAL_SETTINGS:
@@ -138,28 +148,76 @@ def real_scores(folder: Path, weights: str | None) -> tuple[Scores, list[str], S
     import torch
 
     from engines.images import list_images
-    from engines.preprocess import Preprocessing
-    from trainer.backbone import build_backbone
-    from trainer.features import extract
     from trainer.memory_bank import build_memory_bank
-    from trainer.weights import find_weights
 
-    backbone = build_backbone("resnet18", find_weights("resnet18", weights).arrays)
-    device, preprocessing = torch.device("cpu"), Preprocessing()
     paths = list_images(folder / "train" / "good")
     order = np.random.default_rng(0).permutation(len(paths))[: TRAINED_ON + POOL]
     chosen = [paths[index] for index in order]
+    bank = build_memory_bank(_patches(chosen[:TRAINED_ON], weights).patches, CORESET_SHARE)
 
     def scores(photographs: Sequence[Path]) -> Scores:
         found = []
         for start in range(0, len(photographs), 20):
-            patches = extract(backbone, photographs[start : start + 20], preprocessing, device).patches
+            patches = _patches(photographs[start : start + 20], weights).patches
             found.append(bank.patch_scores(torch.from_numpy(patches.astype(np.float32))).amax(dim=1).numpy())
         return np.concatenate(found)
 
-    bank = build_memory_bank(extract(backbone, chosen[:TRAINED_ON], preprocessing, device).patches, CORESET_SHARE)
     rest = chosen[TRAINED_ON:]
     return scores(rest), [path.name for path in rest], scores(list_images(folder / "test" / "good"))
+
+
+def _patches(photographs: Sequence[Path], weights: str | None) -> Features:
+    import torch
+
+    from engines.preprocess import Preprocessing
+    from trainer.backbone import build_backbone
+    from trainer.weights import find_weights
+
+    backbone = build_backbone("resnet18", find_weights("resnet18", weights).arrays)
+    return extract(backbone, photographs, Preprocessing(), torch.device("cpu"))
+
+
+def _is_there(folder: Path) -> bool:
+    if (folder / "train" / "good").is_dir():
+        return True
+    print(f"\nleft out: {folder.name}, which is not at {folder.parent}")
+    return False
+
+
+def fold_rows(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Out-of-fold scores of `FOLD_PARTS` set a threshold; unseen parts of the same folder meet it at the final head."""
+    from engines.images import list_images
+    from trainer.data import Photograph, split_folds
+    from trainer.recipe import PAPER
+    from trainer.training import train_head
+
+    if not _is_there(folder):
+        return
+    paths = list_images(folder / "train" / "good")
+    order = np.random.default_rng(0).permutation(len(paths))[: FOLD_PARTS + POOL]
+    extracted = _patches([paths[index] for index in order], options.weights)
+    recipe = PAPER.with_epochs(options.epochs)
+    found, rates = [], []
+    for seed in range(options.folds):
+        shuffled = np.random.default_rng(seed).permutation(len(order))
+        ours, fresh = shuffled[:FOLD_PARTS], shuffled[FOLD_PARTS:]
+        features = Features(extracted.patches[ours], extracted.grid)
+        scores = np.empty(FOLD_PARTS, np.float32)
+        for left_out in split_folds([Photograph(paths[index], "") for index in ours], FOLDS, seed):
+            chosen = np.setdiff1d(np.arange(FOLD_PARTS), left_out)
+            head = train_head(features, recipe, seed, images=chosen)
+            scores[left_out] = _head_scores(head, features.patches[left_out])
+        final = _head_scores(train_head(features, recipe, seed), extracted.patches[fresh])
+        found.append(conformal_threshold(scores, FOLD_TARGET))
+        rates.append(float(np.mean(final > found[-1].value)))
+    law = f"{folder.name}, {recipe.epochs} epochs"
+    yield _row(law, FOLD_PARTS, FOLD_TARGET, OUT_OF_FOLD, np.asarray(rates), found[0].certified_rate)
+
+
+def _head_scores(head: SimpleNet, patches: NDArray[np.float16]) -> Scores:
+    import torch
+
+    return np.asarray(head.patch_scores(torch.from_numpy(patches)).amax(dim=1).numpy(), np.float32)
 
 
 def _resampled(law: str, pool: Scores, test: Scores | None, parts: int, target: float, draws: int) -> Iterator[Row]:
@@ -288,6 +346,8 @@ def _parser() -> argparse.ArgumentParser:
         help="data sets in MVTec AD's layout (default: the research photographs beside the checkout)",
     )
     parser.add_argument("--weights", help="ImageNet weights of ResNet-18 (default: where `train` looks for them)")
+    parser.add_argument("--folds", type=int, default=0, metavar="N", help="train in folds, N times on each set")
+    parser.add_argument("--epochs", type=int, default=40, help="of each training (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write all rows there")
     parser.add_argument("--plot", type=Path, help="write a plot there, as SVG")
     return parser

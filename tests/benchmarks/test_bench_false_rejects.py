@@ -55,6 +55,19 @@ def test_real_sets_are_resampled_and_absent_ones_left_out(
     assert (tmp_path / "p.svg").read_text().startswith("<svg")
 
 
+def test_training_in_folds_is_a_row_of_its_own(
+    part_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FOLD_PARTS", 6), ("FOLDS", 2), ("FOLD_TARGET", 0.2)):
+        monkeypatch.setattr(bench, name, value)
+    options = ["--folds", "1", "--epochs", "1", "--weights", "random", "--json", str(tmp_path / "rows.json")]
+    assert bench.main([*options, "--data", str(part_photos)]) == 0
+    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    assert (row["law"], row["method"]) == (f"{part_photos.name}, 1 epochs", bench.OUT_OF_FOLD)
+    assert row["promise"] == pytest.approx(1 / 7)
+    assert 0 <= row["realised_mean"] <= 1
+
+
 def test_the_page_shows_the_rows(rows: list[dict]) -> None:
     page = (DOCS / "calibration.md").read_text(encoding="utf-8")
     real = [row for row in rows if any(row["law"].startswith(name) for name in bench.SETS)]
