@@ -29,19 +29,21 @@ def processes(cli: tuple[str, ...], station: Path) -> Iterator[None]:
             process.wait()
 
 
-def test_a_part_at_the_sensor_is_photographed_judged_and_told_of(
+def test_a_part_at_the_sensor_is_photographed_judged_by_the_job_of_the_plc_and_told_of(
     plc: PlcProgram, tmp_path: Path, cli: tuple[str, ...], endpoint: str, calibrated_bundle: Bundle
 ) -> None:
     station, journal = tmp_path / "station.toml", Journal(tmp_path / "gateway.jsonl")
     station.write_text(
         f'station = "cell-7"\n[recipes.flange]\nbundle = "{calibrated_bundle.path}"\njob = 1\n'
-        '[cameras.top]\nkind = "synthetic"\ntrigger = "software"\npictures = 2\n[engine]\nin_flight = 1\n'
+        f'[recipes.rim]\nbundle = "{calibrated_bundle.path}"\njob = 2\n'
+        '[cameras.top]\nrecipe = "flange"\nkind = "synthetic"\ntrigger = "software"\npictures = 2\n'
+        "[engine]\nin_flight = 1\n"
         f'[publish]\nbind = "{endpoint}"\n[control]\nbind = "ipc://{tmp_path}/control"\n'
         "[plc]\ntravel = 5.0\nmargin = 0.5\ntrigger_cameras = true\ntrigger_limit_s = 2\nsilence_s = 5\n"
         f'[plc.modbus]\nhost = "127.0.0.1"\nport = {plc.port}\ntimeout_s = 2\nretry_s = 0.05\n'
         f'[plc.log]\npath = "{tmp_path}/gateway.jsonl"\n'
     )
-    plc.image.job = 1
+    plc.image.job = 2
     with processes(cli, station):
         until(journal.ready, "Ready")
         plc.image.sensor = 1
@@ -49,8 +51,9 @@ def test_a_part_at_the_sensor_is_photographed_judged_and_told_of(
         until(lambda: find(journal, "ruling"), "the ruling")
     (ruling,) = find(journal, "ruling")
     assert (ruling["number"], ruling["evaluation"] in ("OK", "NotOK")) == (1, True), ruling
-    assert [line["request"]["part_id"] for line in find(journal, "asked")] == ["1"]
-    assert find(journal, "status")[-1]["job"] == 1
+    asked = [line["request"] for line in find(journal, "asked")]
+    assert (asked[0]["recipe"], asked[-1]["part_id"]) == ("rim", "1")
+    assert find(journal, "status")[-1]["job"] == 2
 
 
 def find(journal: Journal, event: str) -> list[dict[str, Any]]:
