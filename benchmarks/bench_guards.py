@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 from benchmarks.bundles import random_head
 from benchmarks.machine import describe_machine
 from benchmarks.results import Row, append_row, format_table
-from calibration.binomial import proportion_interval
+from calibration.binomial import proportion_interval, rate_bound
+from calibration.drift import Design, average_run_length, design, parts_in_tail
 from calibration.guard_fitting import covered, double_light, fit_guards, gather_witnesses, half_light
 from calibration.guards import GUARDS, Guards
 from calibration.scoring import inspect_one, score_parts
@@ -43,7 +44,7 @@ from trainer.recipe import PAPER
 from trainer.weights import Weights, find_weights
 
 Frame = NDArray[np.uint8]
-HEADER = ("product", "pictures", "count", "stopped", "95 % interval", "on average after", "by its own guard", "by")
+HEADER = ("product", "pictures", "count", "stopped", "95 % interval", "stopped after", "drift alarm after", "by")
 SEED = 0
 BLUR, SMEAR, SHIFT = 0.01, 0.01, 0.05
 
@@ -56,12 +57,13 @@ class Fitted:
     engine: Engine
     guards: Guards
     preprocessing: Preprocessing
+    watch: Design
 
-    def tripped(self, photograph: Frame, rejected: bool) -> str:
-        """Name of the guard that objects to a photograph; empty where none does."""
+    def examined(self, photograph: Frame, rejected: bool) -> tuple[str, tuple[str, ...]]:
+        """Name of the guard that objects to a photograph, empty where none does, and those that find it unusual."""
         frame = self.preprocessing(photograph)
-        objection = self.guards.objection(frame, inspect_one(self.engine, frame).embeddings[0], rejected)
-        return objection.removeprefix("guard ").partition(":")[0] if objection else ""
+        found = self.guards.examine(frame, inspect_one(self.engine, frame).embeddings[0], rejected)
+        return found.objection.removeprefix("guard ").partition(":")[0] if found.objection else "", found.unusual
 
 
 def shift(photograph: Frame) -> Frame:
@@ -181,10 +183,11 @@ def _fit(
     frames = [preprocessing(read_image(path)) for path in paths]
     embeddings = score_parts(engine, frames).embeddings
     fitted = fit_guards(gather_witnesses(engine, frames, embeddings), rate)
-    armed = {guard.name: guard.limit for guard in fitted.guards if guard.armed}
     promised = sum(guard.false_alarm_rate for guard in fitted.guards if guard.armed)
     seen = {guard.name: guard.seen if guard.armed else None for guard in fitted.guards}
-    return Fitted(product, engine, Guards(fitted.model, armed), preprocessing), {"promised": promised, "seen": seen}
+    usual = rate_bound(len(frames), parts_in_tail(len(frames)))
+    guards, watch = Guards.fitted(fitted.model, fitted.guards), design(usual, 2 * usual)
+    return Fitted(product, engine, guards, preprocessing, watch), {"promised": promised, "seen": seen}
 
 
 def _row(
@@ -195,7 +198,9 @@ def _row(
     rejected: bool = False,
     **more: object,
 ) -> Row:
-    names = [fitted.tripped(photograph, rejected) for photograph in photographs]
+    examined = [fitted.examined(photograph, rejected) for photograph in photographs]
+    names = [name for name, _ in examined]
+    unusual = sum(guard in found for _, found in examined) / len(examined)
     stopped = sum(map(bool, names))
     low, high = proportion_interval(stopped, len(names))
     return {
@@ -206,6 +211,7 @@ def _row(
         "low": low,
         "high": high,
         "guard": guard,
+        "drift_alarm_after": average_run_length(unusual, fitted.watch) if unusual else None,
         "by": {name: names.count(name) for name in GUARDS if name in names},
         **more,
     }
@@ -218,7 +224,7 @@ def _cost(fitted: Fitted, photograph: Frame, rounds: int = 200) -> float:
     times = []
     for _ in range(rounds):
         began = time.perf_counter()
-        fitted.guards.objection(frame, embedding)
+        fitted.guards.examine(frame, embedding)
         times.append((time.perf_counter() - began) * 1e3)
     return float(np.median(times))
 
@@ -226,12 +232,12 @@ def _cost(fitted: Fitted, photograph: Frame, rounds: int = 200) -> float:
 def _cells(row: Row) -> list[str]:
     share = row["stopped"] / row["count"]
     until = f"{1 / share:.1f}" if share and row["guard"] else "never" if row["guard"] else ""
-    own = f"{row['by'].get(row['guard'], 0)}" if row["guard"] else ""
+    alarm = f"{row['drift_alarm_after']:.0f}" if row["drift_alarm_after"] else ""
     promised = f", promised {row['promised']:.1%}" if "promised" in row else ""
     by = ", ".join(f"{name} {count}" for name, count in row["by"].items())
     interval = f"{row['low']:.1%} to {row['high']:.1%}{promised}"
     cost = f", {row['cost_ms']:.2f} ms each" if "cost_ms" in row else ""
-    return [row["product"], row["pictures"] + cost, str(row["count"]), f"{share:.1%}", interval, until, own, by]
+    return [row["product"], row["pictures"] + cost, str(row["count"]), f"{share:.1%}", interval, until, alarm, by]
 
 
 def _parser() -> argparse.ArgumentParser:

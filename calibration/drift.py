@@ -1,14 +1,16 @@
 """Drift: whether parts or pictures have slowly become others, told from many verdicts, none of which it changes.
 
-Each watch counts one kind of event (a part rejected, a score among the calibration's highest or lowest tenth) and runs
-Wald's sequential test of two rates of it, started again whenever it decides for the usual one: a CUSUM. How many parts
-an alarm takes, and how many pass before a false one, follow from the design and are computed, not tuned.
+Each watch counts one kind of event (a part rejected, a score among the calibration's highest or lowest tenth, a guard's
+number among its highest tenth) and runs Wald's sequential test of two rates of it, started again whenever it decides
+for the usual one: a CUSUM. How many parts an alarm takes, and how many pass before a false one, follow from the design
+and are computed, not tuned.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,7 @@ PARTS_TO_FALSE_ALARM = 86_400
 # A tenth of the calibration's scores at either end: enough parts to see a shift soon, and enough below the threshold.
 TAIL = 0.1
 _RAISED = 2.0
+_OF_SCORES = ("rejects", "scores_high", "scores_low")
 _LEAST_RATE = 0.01
 _STEPS = 120
 
@@ -94,6 +97,11 @@ def average_run_length(rate: float, test: Design) -> float:
     return float(np.linalg.solve(np.eye(_STEPS) - transition, np.ones(_STEPS))[0])
 
 
+def parts_in_tail(parts: int) -> int:
+    """How many of N calibration parts may lie beyond the level of a tail; below 0 where N is too small for one."""
+    return int(TAIL * (parts + 1)) - 1
+
+
 class Watch:
     """One running test. The alarm stays until the sum is back at 0."""
 
@@ -125,17 +133,18 @@ class Plan:
 
     @classmethod
     def of(cls, calibration: Calibration) -> Plan:
-        """Plan the watches: rejects, and, where the calibration kept its scores, both ends of these."""
+        """Plan the watches: rejects, and, where the calibration kept its scores, both ends of these and the guards."""
         # Twice the certified rate leaves room for the usual share of defects.
         reject = max(calibration.certified_rate, _LEAST_RATE)
         tests = {"rejects": design(min(2 * reject, 0.4), min(8 * reject, 0.8))}
         scores = np.asarray(calibration.scores, np.float32)
-        above = int(TAIL * (len(scores) + 1)) - 1
+        above = parts_in_tail(len(scores))
         if above < 0:
             return cls(tests, math.inf, -math.inf)
         # The rate at which scores pass a level is not known better than the parts at hand tell.
         usual = rate_bound(len(scores), above)
-        tests["scores_high"] = tests["scores_low"] = design(usual, min(_RAISED * usual, (1 + usual) / 2))
+        tail = design(usual, min(_RAISED * usual, (1 + usual) / 2))
+        tests |= dict.fromkeys(("scores_high", "scores_low", *(guard.name for guard in calibration.guards)), tail)
         return cls(tests, high=float(scores[len(scores) - 1 - above]), low=float(scores[above]))
 
 
@@ -146,11 +155,17 @@ class Drift:
         self._plan = plan
         self.watches = tuple(Watch(name, test) for name, test in plan.tests.items())
 
-    def count(self, score: float, rejected: bool) -> None:
-        """Take one part with a trustworthy score into account."""
-        events = {"rejects": rejected, "scores_high": score > self._plan.high, "scores_low": score < self._plan.low}
+    def count(self, score: float | None, rejected: bool, unusual: Collection[str] = ()) -> None:
+        """Take one picture into account: its score, where it can be trusted, and the guards that found it `unusual`."""
+        scored = {} if score is None else self._scored(score, rejected)
         for watch in self.watches:
-            watch.count(events[watch.name])
+            if watch.name not in _OF_SCORES:
+                watch.count(watch.name in unusual)
+            elif watch.name in scored:
+                watch.count(scored[watch.name])
+
+    def _scored(self, score: float, rejected: bool) -> dict[str, bool]:
+        return {"rejects": rejected, "scores_high": score > self._plan.high, "scores_low": score < self._plan.low}
 
     @property
     def alarms(self) -> list[str]:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.drift import parts_in_tail
 from calibration.guards import GUARDS, SIDE, GuardModel, Look, look_at
 from calibration.scoring import Parts, Progress, inspect_one
 from calibration.threshold import conformal_threshold
@@ -244,6 +245,7 @@ def _guard(name: str, good: NDArray[np.float64], disturbed: NDArray[np.float64],
         # Not for another part, of which an enlarged one is a poor stand-in.
         limit += (reached - limit) / 2
     seen = float(np.mean(tried > limit))
+    above = parts_in_tail(len(good))
     return Guard(
         name=name,
         limit=limit,
@@ -252,4 +254,5 @@ def _guard(name: str, good: NDArray[np.float64], disturbed: NDArray[np.float64],
         seen=seen,
         # An enlarged part says little of how other parts are seen, and there is nothing better to try.
         armed=seen >= ARMED_FROM or name == "wrong_part",
+        tail=float(np.sort(good)[len(good) - 1 - above]),
     )

@@ -6,13 +6,14 @@ nothing but the network's input, its embedding and numpy.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bundle import Bundle, Calibration
+from engines.bundle import Bundle, Calibration, Guard
 from engines.errors import BundleError
 from engines.tensors import decode_tensors, encode_tensors
 
@@ -135,12 +136,25 @@ def decode_model(data: bytes, name: str) -> GuardModel:
     return GuardModel(**tensors)
 
 
-class Guards:
-    """The armed guards of one calibration."""
+@dataclass(frozen=True)
+class Examination:
+    """What guards say of one picture.
 
-    def __init__(self, model: GuardModel, limits: dict[str, float]) -> None:
+    `objection` says why its score is not to be trusted; empty where no armed guard objects. `unusual` are the guards,
+    armed or not, whose number is among the highest tenth of good parts: many in a row are drift.
+    """
+
+    objection: str
+    unusual: tuple[str, ...]
+
+
+class Guards:
+    """The guards of one calibration: `limits` of those that are armed, `tails` of all, by name."""
+
+    def __init__(self, model: GuardModel, limits: Mapping[str, float], tails: Mapping[str, float]) -> None:
         self._model = model
         self._limits = limits
+        self._tails = tails
 
     @classmethod
     def of(cls, bundle: Bundle, calibration: Calibration) -> Guards | None:
@@ -148,19 +162,27 @@ class Guards:
         if not calibration.guards:
             return None
         model = decode_model(bundle.read_guards(calibration), f"{bundle.path}: guards")
-        return cls(model, {guard.name: guard.limit for guard in calibration.guards if guard.armed})
+        return cls.fitted(model, calibration.guards)
 
-    def objection(self, frame: NDArray[np.uint8], embedding: Array, rejected: bool = False) -> str:
-        """Why the score of a picture is not to be trusted; empty where no guard objects.
+    @classmethod
+    def fitted(cls, model: GuardModel, guards: Sequence[Guard]) -> Guards:
+        """Those of a model with the limits that were fitted with it."""
+        limits = {guard.name: guard.limit for guard in guards if guard.armed}
+        return cls(model, limits, {guard.name: guard.tail for guard in guards})
 
-        `frame` is the network's input, RGB uint8 `(S, S, 3)`, `embedding` float32 `(C,)`. Of a part that the score has
-        `rejected`, `wrong_part` objects only from `FOREIGN` times its limit on: nearer, it is a defect.
+    def examine(self, frame: NDArray[np.uint8], embedding: Array, rejected: bool = False) -> Examination:
+        """Look at a network's input, RGB uint8 `(S, S, 3)`, and its embedding, float32 `(C,)`.
+
+        Of a part that the score has `rejected`, `wrong_part` objects only from `FOREIGN` times its limit on: nearer, it
+        is a defect.
         """
-        limits = self._limits
-        if rejected and "wrong_part" in limits:
-            limits = {**limits, "wrong_part": FOREIGN * limits["wrong_part"]}
         values = dict(zip(GUARDS, self._model.measures(look_at(frame), embedding).tolist(), strict=True))
         # What is not finite is above any limit.
+        unusual = tuple(name for name, tail in self._tails.items() if not values[name] <= tail)
+        return Examination(self._objection(values, FOREIGN if rejected else 1.0), unusual)
+
+    def _objection(self, values: Mapping[str, float], foreign: float) -> str:
+        limits = {name: limit * (foreign if name == "wrong_part" else 1.0) for name, limit in self._limits.items()}
         tripped = [name for name in GUARDS if name in limits and not values[name] <= limits[name]]
         if not tripped:
             return ""

@@ -22,7 +22,8 @@ MAX_REGIONS = 32
 class Decision:
     """The evaluation of one part. Without a trustworthy score it is NotDecidable, and `reason` says why.
 
-    `review` marks a part that passes and that a person should look at.
+    `review` marks a part that passes and that a person should look at. `unusual` are the guards that found its picture
+    among the tenth of good parts that is least usual.
     """
 
     evaluation: Evaluation
@@ -31,6 +32,7 @@ class Decision:
     regions: tuple[Region, ...] = ()
     severity: Severity | None = None
     review: bool = False
+    unusual: tuple[str, ...] = ()
 
 
 def undecidable(reason: str) -> Decision:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -267,10 +267,10 @@ class Collector(Job):
         if self._watched is not product:
             self._watched, self._health.drift = product, Drift(product.drift)
         drift = self._health.drift
-        if drift is None or decision.score is None:
+        if drift is None or not (decision.unusual or decision.score is not None):
             return
         before = drift.alarms
-        drift.count(decision.score, decision.evaluation is Evaluation.NOT_OK)
+        drift.count(decision.score, decision.evaluation is Evaluation.NOT_OK, decision.unusual)
         for name in drift.alarms:
             if name not in before:
                 _log.warning("camera %s drifts: %s", self._health.name, name)
@@ -291,8 +291,8 @@ def _decision(fed: Fed, image: NDArray[np.uint8], inspection: Inspection) -> Dec
         return decision
     square = judge.preprocessing(image) if fed.square is None else fed.square
     rejected = decision.evaluation is Evaluation.NOT_OK
-    objection = guards.objection(square, inspection.embeddings[0], rejected)
-    return undecidable(objection) if objection else decision
+    found = guards.examine(square, inspection.embeddings[0], rejected)
+    return replace(undecidable(found.objection) if found.objection else decision, unusual=found.unusual)
 
 
 def judgement(camera: str, fed: Fed, decision: Decision) -> Judgement:

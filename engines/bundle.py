@@ -122,7 +122,8 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One guard's limit: a part with a larger number is NotDecidable, where the guard is armed.
 
     `false_alarm_rate` bounds the share, 0 to 1, of good parts that trip it, on average over calibrations. `seen` is
-    the share of good parts that tripped it under its own `disturbance`; one that sees too few is not armed.
+    the share of good parts that tripped it under its own `disturbance`; one that sees too few is not armed. At most a
+    tenth of good parts exceed `tail`, which is watched over many parts, armed or not.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     disturbance: str
     seen: float
     armed: bool
+    tail: float
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

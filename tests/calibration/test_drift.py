@@ -91,6 +91,15 @@ def test_scores_that_move_alarm_within_a_few_dozen_parts(calibration: Calibratio
     assert np.mean(lengths) < 1.3 * by_design
 
 
+def test_guards_are_watched_also_where_there_is_no_score(calibration: Calibration) -> None:
+    drift = Drift(Plan.of(calibration))
+    names = {guard.name for guard in calibration.guards}
+    assert {watch.name for watch in drift.watches} == {"rejects", "scores_high", "scores_low", *names}
+    for _ in range(40):
+        drift.count(None, False, ("camera_moved",))
+    assert drift.alarms == ["camera_moved"]
+
+
 def test_without_scores_rejects_alone_are_watched(calibration: Calibration) -> None:
     drift = Drift(Plan.of(msgspec.structs.replace(calibration, scores=())))
     drift.count(0.5, False)

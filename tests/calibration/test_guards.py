@@ -41,12 +41,12 @@ def fitted(engine: Engine, frames: list[Frame]):
 
 @pytest.fixture(scope="module")
 def guards(fitted) -> Guards:
-    return Guards(fitted.model, {guard.name: guard.limit for guard in fitted.guards if guard.armed})
+    return Guards.fitted(fitted.model, fitted.guards)
 
 
 @pytest.fixture(scope="module")
 def objection(engine: Engine, guards: Guards) -> Callable[..., str]:
-    return lambda frame, **more: guards.objection(frame, inspect_one(engine, frame).embeddings[0], **more)
+    return lambda frame, **more: guards.examine(frame, inspect_one(engine, frame).embeddings[0], **more).objection
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,29 @@ def test_good_parts_pass(objection: Callable[..., str], frames: list[Frame]) -> 
     assert len(stopped) <= 4, stopped  # 0.06 certified on average; 4 of 20 or fewer come in 99.3 % of cases
 
 
+def test_a_tenth_of_good_parts_is_unusual_and_shifted_ones_are(
+    guards: Guards, engine: Engine, frames: list[Frame]
+) -> None:
+    def unusual(frame: Frame) -> tuple[str, ...]:
+        return guards.examine(frame, inspect_one(engine, frame).embeddings[0]).unusual
+
+    assert sum("camera_moved" in unusual(frame) for frame in frames[40:]) <= 7
+    assert all("camera_moved" in unusual(shifted(frame)) for frame in frames[40:])
+
+
 def test_a_rejected_part_is_another_one_only_far_away(
     fitted, engine: Engine, frames: list[Frame], render_part: Callable[..., Frame]
 ) -> None:
     embedding = inspect_one(engine, frames[50]).embeddings[0]
     distance = fitted.model.distance(embedding)
-    near, far = (Guards(fitted.model, {"wrong_part": distance / times}) for times in (1.5, 1.5 * FOREIGN))
-    assert near.objection(frames[50], embedding)
-    assert not near.objection(frames[50], embedding, rejected=True)
-    assert far.objection(frames[50], embedding, rejected=True)
+    near, far = (Guards(fitted.model, {"wrong_part": distance / times}, {}) for times in (1.5, 1.5 * FOREIGN))
+    assert near.examine(frames[50], embedding).objection
+    assert not near.examine(frames[50], embedding, rejected=True).objection
+    assert far.examine(frames[50], embedding, rejected=True).objection
 
 
 def test_an_embedding_that_is_no_number_is_objected_to(guards: Guards, fitted, frames: list[Frame]) -> None:
-    assert "wrong_part" in guards.objection(frames[0], np.full_like(fitted.model.mean, np.nan))
+    assert "wrong_part" in guards.examine(frames[0], np.full_like(fitted.model.mean, np.nan)).objection
 
 
 def test_a_model_comes_back_from_its_file(fitted, frames: list[Frame]) -> None:
