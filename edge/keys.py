@@ -135,7 +135,8 @@ def read_client_key(path: Path) -> ClientKey:
 def _credential(name: str) -> Path | None:
     # systemd makes sure that nobody else can read it, by means that its mode does not show.
     path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / name
-    return path if path.exists() else None
+    # os.access, and not exists(), which raises where the folder itself cannot be read.
+    return path if os.access(path, os.R_OK) else None
 
 
 def use_key(socket: zmq.Socket[bytes], path: Path) -> None:

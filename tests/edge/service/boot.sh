@@ -14,6 +14,8 @@ mount -t sysfs -o ro sysfs "$root/sys"
 mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/run"
+# As on a real machine: systemd mounts credentials where the service can see them by that.
+mount --make-rshared "$root"
 ip link set lo up
 # Nothing but the journal is started: what else the machine would do at its start has no place here.
 rm -rf "$root"/lib/systemd/system/*.wants "$root"/etc/systemd/system/*.wants

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import pytest
 
+from edge.keys import KeyFolder, Role
 from engines.bundle import Bundle
 from tests.conftest import RenderPart
 
@@ -104,12 +105,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, calibrated_bundle: Bundle, re
     """A folder with a station file, its camera's folder, and the picture of a bad part."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "inbox").mkdir()
+    KeyFolder(folder / "keys").new_client("gateway", Role.READ, folder / "gateway.key")
     (folder / "hanging.py").write_text(HANGING)
     (folder / "station.toml").write_text(
         f'station = "line-1"\n[recipes.flange]\nbundle = "{calibrated_bundle.path}"\n'
         f'[cameras.top]\nkind = "folder"\npath = "{folder}/inbox"\n'
         "[publish]\nheartbeat_s = 0.2\n"
-        '[plc]\ntravel = 2.0\nmargin = 0.2\nparts = "verdict"\nfire = "release"\n'
+        f'[security]\nkeys = "{folder}/keys"\n'
+        f'[plc]\nkey = "{folder}/gateway.key"\ntravel = 2.0\nmargin = 0.2\nparts = "verdict"\nfire = "release"\n'
         '[plc.log]\npath = "/var/lib/edge-inspect-plc/line.jsonl"\n'
     )
     cv2.imwrite(str(folder / "bad.png"), render_part(300, defect=True))
@@ -154,6 +157,15 @@ def test_it_starts_judges_and_writes_to_the_journal(machine: Machine, site: Path
     entry = json.loads(machine.do(*journal).splitlines()[0])
     assert (entry["STATION"], entry["CAMERA"], entry["PART_ID"]) == ("line-1", "top", "bad-1.png")
     assert (entry["SEQ"], entry["FRAME_ID"], entry["PRIORITY"]) == ("1", "1", "6")
+
+
+def test_keys_that_only_root_can_read_are_credentials(machine: Machine, site: Path) -> None:
+    machine.do("systemctl", "start", VISION, GATEWAY)
+    machine.do("cp", f"{site}/bad.png", f"{site}/inbox/bad-2.png")
+    log = "/var/lib/edge-inspect-plc/line.jsonl"
+    machine.until(lambda: "NotOK" in machine.run("cat", log).stdout)
+    assert "refused a connection" not in machine.do("journalctl", "--no-pager", "--unit", VISION)
+    assert machine.run("runuser", "--user", "nobody", "--", "cat", f"{site}/gateway.key").returncode != 0
 
 
 def test_one_that_is_killed_is_started_again_and_the_gateway_outlives_it(machine: Machine, site: Path) -> None:
