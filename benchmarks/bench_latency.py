@@ -12,8 +12,11 @@ Each precision has two rounds or more, each with a daemon of its own, in turns (
     python benchmarks/bench_latency.py --precision bf16 int8 --json latency.json
     python benchmarks/bench_latency.py --quick --backbone resnet18
     python benchmarks/bench_latency.py --plc --json plc.json
+    python benchmarks/bench_latency.py --backbone resnet18 --source synthetic genicam rtsp
 
 --plc measures the gateway instead: from a verdict to its word in a PLC, and how exactly the ejector's coil goes on.
+
+With --source the daemon opens a camera itself, and times count from the glass: see `benchmarks/live_latency.py`.
 
 Without --bundle it makes a bundle of random weights: speed does not depend on their values. Its threshold lets all
 frames pass, as nearly all parts of a line do. With another bundle the frames are not its product, and regions are
@@ -29,7 +32,6 @@ import logging
 import os
 import queue
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -50,7 +52,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 
 # Not benchmarks.bundles, which needs the trainer: the daemon's process imports this module, and its memory is measured.
 from benchmarks.disturbance import Disturbance, stat_fields, worst
+from benchmarks.live_latency import SOURCES, measure_source
+from benchmarks.live_latency import table as live_table
 from benchmarks.machine import REPOSITORY, describe_machine
+from benchmarks.ports import free_port
 from benchmarks.results import Row, format_table
 from edge.cameras.camera import Camera, Capabilities, Frame
 from edge.client import GapError, Subscriber
@@ -214,7 +219,7 @@ class Daemon:
     """The daemon in a process of its own, and a subscription to it. Leaving the `with` block ends it in any case."""
 
     def __init__(self, folder: Path, bundle: Path, images: Sequence[NDArray[np.uint8]], case: Case) -> None:
-        address = f"tcp://127.0.0.1:{_free_port()}"
+        address = f"tcp://127.0.0.1:{free_port()}"
         (folder / _STATION_FILE).write_text(_station_file(bundle, case, address), encoding="utf-8")
         np.save(folder / _FRAMES_FILE, np.stack(images))
         (folder / _THREADS_FILE).unlink(missing_ok=True)
@@ -328,12 +333,6 @@ def _station_file(bundle: Path, case: Case, address: str) -> str:
         f'[engine]\nbackend = "{case.backend}"\nprecision = "{case.precision}"\nin_flight = {case.in_flight}\n\n'
         f'[publish]\nbind = "{address}"\nwait_for_subscriber_s = {_VERDICT_LIMIT_S}\n'
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -619,9 +618,24 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
             bundle = Bundle.open(options.bundle)
         else:
             bundle = random_bundle(Path(folder), options.backbone, options.engine, options.precision, images)
+        if options.source:
+            rows = _measure_sources(Path(folder), bundle, options)
+            return rows, live_table(rows)
         cases = find_cases(bundle, options.engine, options.precision, options.in_flight)
         rows = measure(bundle, cases, images, plan)
     return rows, tables(rows)
+
+
+def _measure_sources(folder: Path, bundle: Bundle, options: argparse.Namespace) -> list[Row]:
+    frames, warmup = QUICK if options.quick else FULL
+    rows = []
+    for case in find_cases(bundle, options.engine, options.precision, 1):
+        for source in options.source:
+            place = folder / f"{source}-{case.precision}"
+            place.mkdir()
+            engine = (case.backend, case.precision)
+            rows.append(measure_source(place, bundle.path, source, engine, frames, warmup))
+    return rows
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -647,6 +661,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--soak", type=_soak, default=0, metavar="FRAMES", help="watch the daemon's memory over so many frames more"
     )
+    parser.add_argument("--source", nargs="+", choices=SOURCES, help="with a camera in the way, one frame at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     return parser
 

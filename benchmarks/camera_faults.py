@@ -19,7 +19,6 @@ import argparse
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 from benchmarks.cable import Cable
 from benchmarks.known_parts import random_subject
 from benchmarks.machine import describe_machine
+from benchmarks.ports import free_port
 from benchmarks.results import format_table
 from benchmarks.service_process import Service
 from benchmarks.station_watch import Said, StationWatch, decided
@@ -158,7 +158,7 @@ def _empty(disk: Path, write: Callable[[], None]) -> None:
 
 def rtsp_source(stack: ExitStack, folder: Path, picture: Path) -> Source:
     """A server that hangs, dies, wants another password, freezes its picture and changes its size."""
-    port, password = _free_port(), folder / "password"
+    port, password = free_port(), folder / "password"
     password.write_text("right\n")
     command = [sys.executable, str(Path(__file__).with_name("rtsp_server.py")), str(port)]
     server = stack.enter_context(Service("rtsp", command, folder / "rtsp.log"))
@@ -338,12 +338,6 @@ def _station_file(bundle: Path, source: Source, address: str) -> str:
         f'[publish]\nbind = "{address}"\nheartbeat_s = 0.2\nwait_for_subscriber_s = 20\n'
         f'[control]\nbind = "{address}-control"\n'
     )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def run(folder: Path, bundle: Path, picture: Path, name: str) -> list[Finding]:

@@ -1,14 +1,17 @@
 """An RTSP server in a process of its own: `rtsp_server.py PORT [USER PASSWORD]` serves /line, 320x240 at 25 a second.
 
+With `--stamps FILE` it writes the monotonic clock, in nanoseconds, at which each picture was made.
+
 SIGUSR1 changes the size to 160x120 in mid-stream, SIGUSR2 freezes the picture and lets it go on again. It prints
 `ready` when it listens.
 """
 
 from __future__ import annotations
 
+import argparse
 import signal
-import sys
-from typing import Any
+import time
+from typing import IO, Any
 
 import gi
 
@@ -36,7 +39,7 @@ def _guard(server: Any, factory: Any, user: str, password: str) -> None:
     factory.add_role_from_structure(Gst.Structure.new_from_string(role))
 
 
-def _serve(port: str, credentials: list[str]) -> None:
+def _serve(port: str, credentials: list[str], stamps: IO[str] | None) -> None:
     Gst.init(None)
     loop, server, factory = GLib.MainLoop(), GstRtspServer.RTSPServer(), GstRtspServer.RTSPMediaFactory()
     server.set_service(port)
@@ -50,7 +53,14 @@ def _serve(port: str, credentials: list[str]) -> None:
 
     def configure(_: Any, media: Any) -> None:
         elements.append(media.get_element())
-        elements[-1].get_by_name("source").set_property("pattern", patterns[0])
+        source = elements[-1].get_by_name("source")
+        source.set_property("pattern", patterns[0])
+        if stamps is not None:
+            source.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, stamp)
+
+    def stamp(*_: Any) -> Any:
+        print(time.monotonic_ns(), file=stamps, flush=True)
+        return Gst.PadProbeReturn.OK
 
     factory.connect("media-configure", configure)
     server.get_mount_points().add_factory("/line", factory)
@@ -74,4 +84,9 @@ def _serve(port: str, credentials: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port")
+    parser.add_argument("credentials", nargs="*")
+    parser.add_argument("--stamps", type=argparse.FileType("w"))
+    options = parser.parse_args()
+    _serve(options.port, options.credentials, options.stamps)
