@@ -114,21 +114,22 @@ def _collect(watch: StationWatch, frames: int, warmup: int, folder: Path) -> lis
     return heard[warmup:]
 
 
-def _glass_of(stamps: Path) -> Callable[[int], int]:
+def _glass_of(stamps: Path) -> Callable[[Verdict], int]:
     made = [int(line) for line in stamps.read_text().splitlines() if line]
 
-    def glass(captured_ns: int) -> int:
-        # A picture takes less than a frame period to arrive, so it is the last one that was made before.
-        return made[max(bisect.bisect_right(made, captured_ns) - 1, 0)]
+    def glass(verdict: Verdict) -> int:
+        # A picture takes less than a frame period to be decoded here, so it is the last one that was made before that.
+        decoded_ns = verdict.captured_ns + round(verdict.stage_ms.capture * 1e6)
+        return made[max(bisect.bisect_right(made, decoded_ns) - 1, 0)]
 
     return glass
 
 
-def _row(source: str, engine: tuple[str, str], heard: list[Said], glass: Callable[[int], int] | None) -> Row:
+def _row(source: str, engine: tuple[str, str], heard: list[Said], glass: Callable[[Verdict], int] | None) -> Row:
     totals, overs = [], []
     for said in heard:
         if isinstance(said.message, Verdict):
-            taken_ns = glass(said.message.captured_ns) if glass else said.message.captured_ns
+            taken_ns = glass(said.message) if glass else said.message.captured_ns
             totals.append((said.at * 1e9 - taken_ns) / 1e6)
             stages = said.message.stage_ms
             overs.append(totals[-1] - sum(getattr(stages, stage) or 0.0 for stage in _ENGINE_STAGES))
