@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from edge.client import Subscriber
 from edge.config import SecurityTable
 from edge.gate import Gate, open_gate, reachable
 from edge.keys import KeyFolder, Role, StationKey, read_client_key
-from edge.verdict import encode
+from edge.verdict import Heartbeat, encode
 from engines.errors import ConfigError
 from tests.edge.messages import verdict
 
@@ -111,8 +113,6 @@ def test_everybody_else_is_refused_and_logged(
 
 
 def test_plain_text_that_is_no_zeromq_is_refused(station: Station, endpoint: str) -> None:
-    import socket
-
     port = int(endpoint.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as probe:
         probe.sendall(b"GET / HTTP/1.0\r\n\r\n" + bytes(200))
@@ -234,3 +234,32 @@ def test_a_question_that_is_no_known_key_is_answered_with_no(station: Station, q
 
 def test_the_station_key_is_the_one_on_disk(folder: KeyFolder) -> None:
     assert isinstance(folder.station_key(), StationKey)
+
+
+def test_a_real_daemon_serves_those_with_a_key_and_nobody_else(
+    start_daemon: Callable[..., object], cli: tuple[str, ...], folder: KeyFolder, endpoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "inbox").mkdir()
+    control = f"tcp://127.0.0.1:{free_port()}"
+    start_daemon(
+        f'kind = "folder"\npath = "{tmp_path}/inbox"',
+        f'[control]\nbind = "{control}"\n[security]\nkeys = "{folder.path}"',
+    )
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*cli, *command], capture_output=True, text=True, check=False, timeout=120)
+
+    panel, gateway = str(tmp_path / "panel.key"), str(tmp_path / "gateway.key")
+    with Subscriber(endpoint, key=tmp_path / "panel.key") as subscriber:
+        assert isinstance(subscriber.receive(60.0), Heartbeat)
+    assert '"state": "' in run("control", "--connect", control, "--key", panel, "status").stdout
+    assert "does not allow that" in run("control", "--connect", control, "--key", panel, "self-test").stderr
+    assert "does not allow that" not in run("control", "--connect", control, "--key", gateway, "self-test").stderr
+    assert "has not answered" in run("control", "--connect", control, "--timeout", "0.5", "status").stderr
+    assert "does it want a --key?" in run("watch", "--connect", endpoint, "--timeout", "0.5").stderr
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
