@@ -13,9 +13,9 @@ def guarantee(threshold: Threshold, goal: Goal) -> str:
     if threshold.folds is None:
         return said
     return (
-        f"{said} The scores are out of fold: {threshold.folds} heads gave them, each for the parts that it was trained "
-        "without, and the head that runs has learned from all of them. The promise holds as far as that one scores new "
-        "parts no higher than they do; good parts that no head has seen certify it without this assumption."
+        f"Out of fold, and so expected rather than certified: {said} {threshold.folds} heads gave the scores, each for "
+        "the parts that it was trained without, while the head that runs has learned from all of them. What is said "
+        "holds as far as that one scores new parts no higher than they do; good parts that no head has seen certify it."
     )
 
 

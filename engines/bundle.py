@@ -141,10 +141,11 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `false_reject_rate` is the target, `certified_rate` what `parts` good parts can certify (`guarantee` says how): on
     average over calibrations where `confidence` is None, else with that confidence for this one threshold. `method` is
     how the threshold was set. `folds` is how many heads, each trained without some of the parts, gave the scores that
-    set it; None where the head that runs gave them. `lots` is how many lots the parts came from, where that is known.
-    `interval` holds 95 % of the thresholds that as many parts could have given. `scores` are the good parts',
-    ascending. A score above `review_above`, where there is one, and not above `threshold` is OK, and a person should
-    look at the part. `guards` belong to `guards/BACKEND-PRECISION.safetensors`; none where the parts were too few.
+    set it; None where the head that runs gave them, and only then is anything certified. `lots` is how many lots the
+    parts came from, where that is known. `interval` holds 95 % of the thresholds that as many parts could have given.
+    `scores` are the good parts', ascending. A score above `review_above`, where there is one, and not above `threshold`
+    is OK, and a person should look at the part. `guards` belong to `guards/BACKEND-PRECISION.safetensors`; none where
+    the parts were too few.
     All fields after `created` are new in schema 2.
     """
 

@@ -58,8 +58,11 @@ def _introduction(evidence: Evidence) -> str:
     if evidence.data:
         good, bad = len(evidence.scores(good=True)), len(evidence.scores(good=False))
         fresh = f"{good} good and {bad} defective photographs of {escape(str(evidence.data))} put it to the test"
+    unseen = "that the network was not trained on"
+    if calibration.folds:
+        unseen = f"each scored by one of {calibration.folds} heads that was trained without it,"
     return (
-        f"<p>{calibration.parts} good parts{lots} that the network was not trained on set the threshold of "
+        f"<p>{calibration.parts} good parts{lots} {unseen} set the threshold of "
         f"{escape(calibration.backend)} {escape(calibration.precision)}; {fresh}.</p>"
     )
 
@@ -76,7 +79,8 @@ def _banner(evidence: Evidence) -> str:
 def _tiles(evidence: Evidence) -> str:
     calibration = evidence.calibration
     sure = f", {percent(calibration.confidence)} sure" if calibration.confidence else ", on average"
-    reached = calibration.certified_rate <= calibration.false_reject_rate
+    reached = calibration.certified_rate <= calibration.false_reject_rate and calibration.folds is None
+    whose = "certified by" if calibration.folds is None else "expected, not certified, from out-of-fold scores of"
     counted = f"{calibration.lots} lots" if calibration.lots else f"{calibration.parts} good parts"
     tiles = [
         (
@@ -84,7 +88,7 @@ def _tiles(evidence: Evidence) -> str:
             f"{calibration.threshold:.4g}",
             f"threshold: NotOK above; target {percent(calibration.false_reject_rate)}",
         ),
-        ("ok" if reached else "warn", percent(calibration.certified_rate), f"certified by {counted}{sure}"),
+        ("ok" if reached else "warn", percent(calibration.certified_rate), f"{whose} {counted}{sure}"),
     ]
     for good, label in ((True, "false rejects"), (False, "escapes")):
         if scores := evidence.scores(good).tolist():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,11 @@ def test_an_estimate_says_whether_it_reaches_beyond_the_parts() -> None:
     said = {guarantee(set_threshold(rng.gumbel(size=60), Goal(0.01)), Goal(0.01)) for _ in range(20)}
     assert any("marked for review" in sentence for sentence in said)
     assert any("The threshold is their largest score: a tail" in sentence for sentence in said)
+
+
+def test_out_of_fold_scores_certify_nothing() -> None:
+    goal = Goal(0.01)
+    threshold = dataclasses.replace(set_threshold(np.arange(99), goal), folds=5)
+    said = guarantee(threshold, goal)
+    assert said.startswith("Out of fold, and so expected rather than certified: 99 good parts")
+    assert "5 heads gave the scores" in said

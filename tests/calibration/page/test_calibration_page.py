@@ -110,6 +110,16 @@ def test_a_calibration_without_scores_still_makes_a_page(calibrated_bundle: Bund
     assert "calibrate it again" in render(gather(calibrated_bundle, calibration, engine, None))
 
 
+def test_out_of_fold_scores_are_not_called_certified(calibrated_bundle: Bundle, open_named: Any) -> None:
+    from calibration.evidence import gather
+
+    calibration = msgspec.structs.replace(calibrated_bundle.latest_calibration, folds=5)
+    engine = open_named(calibrated_bundle, calibration.backend, calibration.precision)
+    page = render(gather(calibrated_bundle, calibration, engine, None))
+    assert "expected, not certified, from out-of-fold scores of 24 good parts" in page
+    assert "each scored by one of 5 heads" in page
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
