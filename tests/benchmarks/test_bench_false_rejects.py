@@ -11,6 +11,7 @@ from benchmarks import bench_false_rejects as bench
 from benchmarks.false_rejects_plot import plot
 from benchmarks.machine import REPOSITORY
 from benchmarks.results import format_table
+from engines.errors import WeightsError
 
 DOCS = REPOSITORY / "docs"
 KEYS = {"law", "n", "target", "method", "realised_mean", "realised_p95", "promise_kept"}
@@ -66,6 +67,23 @@ def test_training_in_folds_is_a_row_of_its_own(
     assert (row["law"], row["method"]) == (f"{part_photos.name}, 1 epochs", bench.OUT_OF_FOLD)
     assert row["promise"] == pytest.approx(1 / 7)
     assert 0 <= row["realised_mean"] <= 1
+
+
+def test_without_weights_the_simulations_still_count(
+    part_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_found(*_: object) -> None:
+        raise WeightsError("no weights for resnet18")
+
+    monkeypatch.setattr(bench, "SETTINGS", ((24, 0.05),))
+    monkeypatch.setattr(bench, "LOT_SETTINGS", ())
+    monkeypatch.setattr(bench, "real_scores", none_found)
+    monkeypatch.setattr(bench, "_weights", lambda folder: None)
+    options = ["--quick", "--json", str(tmp_path / "rows.json"), "--data", str(part_photos)]
+    assert bench.main(options) == 0
+    assert "left out: the real sets, whose scores take a backbone (no weights" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "rows.json").read_text())) == 24
+    assert bench.main([*options, "--weights", "absent.pth"]) == 2
 
 
 def test_the_page_shows_the_rows(rows: list[dict]) -> None:
