@@ -102,8 +102,7 @@ def folder_source(stack: ExitStack, folder: Path, picture: Path) -> Source:
     """Files that are empty, cut short, written slowly, or find the disk full; and a folder that goes away."""
     disk = folder / "disk"
     disk.mkdir()
-    if Cable.possible():  # that is, root
-        stack.enter_context(small_disk(disk))
+    small = _possible(stack, small_disk(disk))
     incoming = disk / "incoming"
     incoming.mkdir()
     data, numbers = picture.read_bytes(), iter(range(1_000_000))
@@ -125,18 +124,25 @@ def folder_source(stack: ExitStack, folder: Path, picture: Path) -> Source:
         Fault("file written for a second", write_slowly, good, 0.0, unseen=True),
         Fault("folder goes away for 2 s", lambda: incoming.rename(away), lambda: (away.rename(incoming), good())),
     ]
-    if Cable.possible():
-        faults.append(
-            Fault("writer's disk full", partial(_fill_and_write, disk, good), partial(_empty, disk, good), 0.0)
-        )
+    if small:
+        fill, empty = partial(_fill_and_write, disk, good), partial(_empty, disk, good)
+        faults.append(Fault("writer's disk full", fill, empty, 0.0))
     good()
     return Source("folder", f'kind = "folder"\npath = "{incoming}"\nsettle_s = 0.2', tuple(faults))
+
+
+def _possible(stack: ExitStack, context: AbstractContextManager[object]) -> bool:
+    try:
+        stack.enter_context(context)
+    except (subprocess.CalledProcessError, FileNotFoundError):  # neither root, nor allowed to mount
+        return False
+    return True
 
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Path]:
     """A disk of one MiB at `path`. Needs root."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(path)], check=True, stderr=subprocess.PIPE)
     try:
         yield path
     finally:

@@ -31,6 +31,13 @@ class Service:
     ) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Its number, which it keeps until it is started again."""
+        if self._process is None:
+            raise ValueError(f"{self.name} was never started")
+        return self._process.pid
+
     def start(self) -> None:
         """Start the process."""
         with self._log.open("ab") as log:

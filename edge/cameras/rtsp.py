@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from edge.cameras.camera import Camera
 from edge.cameras.tables import RTSPCamera
 from engines.errors import CameraError
 
+_log = logging.getLogger(__name__)
 _DEPAY = {
     "h264": "rtph264depay ! h264parse ! avdec_h264 thread-type=slice output-corrupt=false",
     "h265": "rtph265depay ! h265parse ! avdec_h265 thread-type=slice output-corrupt=false",
@@ -21,9 +23,10 @@ def make_rtsp(table: RTSPCamera) -> Camera:
     if table.backend != "opencv":
         try:
             return _by_gstreamer(table)
-        except CameraError:
+        except CameraError as error:
             if table.backend == "gstreamer":
                 raise
+            _log.warning("%s; reading %s through OpenCV, one frame period later", error, table.url)
     from edge.cameras.rtsp_opencv import RTSPByOpenCV
 
     return RTSPByOpenCV(table.url, table.user, table.password_file, table.frame_timeout_s)
