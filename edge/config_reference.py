@@ -86,6 +86,9 @@ def _kind(annotation: Any) -> str:
         return _kind(get_args(annotation)[0]) + _limits(annotation)
     if origin is Literal:
         return " \\| ".join(f'`"{choice}"`' for choice in get_args(annotation))
+    if origin is tuple:
+        inner = get_args(annotation)
+        return f"list of {_kind(inner[0])}" if inner[-1] is Ellipsis else f"{len(inner)} {_kind(inner[0])}s"
     if origin in (Union, UnionType):
         return " or ".join(_kind(choice) for choice in get_args(annotation) if choice is not NoneType)
     if origin is tuple:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,12 +19,20 @@ from engines.preprocess import Grid, Preprocessing
 MAX_REGIONS = 32
 
 
+class Ignored(Protocol):
+    """Areas of a camera's frame that are not looked at."""
+
+    def seen(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        """Where the map `(S, S)` counts. Raises DataError where it cannot be told."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """The evaluation of one part. Without a trustworthy score it is NotDecidable, and `reason` says why.
 
     `review` marks a part that passes and that a person should look at. `unusual` are the guards that found its picture
-    among the tenth of good parts that is least usual.
+    among the tenth of good parts that is least usual. `threshold` is what
+    the score was compared with, where that was not the calibration's for scores.
     """
 
     evaluation: Evaluation
@@ -33,6 +42,7 @@ class Decision:
     severity: Severity | None = None
     review: bool = False
     unusual: tuple[str, ...] = ()
+    threshold: float | None = None
 
 
 def undecidable(reason: str) -> Decision:
@@ -44,8 +54,10 @@ def undecidable(reason: str) -> Decision:
 class Judge:
     """Compares a score with its threshold, and finds the regions of the map above theirs.
 
-    `scale` grades what is rejected; without one its severity is uncalibrated. A part that passes with a score above
-    `review_above`, where there is one, is to be reviewed.
+    Where areas are `ignored`, the raw score says nothing of what is left, so the map's largest value there is compared
+    with the map's threshold: both have the same false-reject rate. `scale` grades what is rejected; without one its
+    severity is uncalibrated. A part that passes with a score above `review_above`, where there is one, is to be
+    reviewed.
     """
 
     threshold: float
@@ -53,6 +65,7 @@ class Judge:
     preprocessing: Preprocessing
     scale: SeverityScale | None = None
     review_above: float | None = None
+    ignored: Ignored | None = None
 
     def decide(self, score: float, anomaly_map: NDArray[np.float32], frame_shape: tuple[int, ...]) -> Decision:
         """Judge one part by its raw score and its blurred map `(S, S)`; `frame_shape` is the camera frame's.
@@ -64,12 +77,25 @@ class Judge:
             return undecidable(f"the engine gave the score {score}, which is no number to compare")
         if not np.isfinite(anomaly_map).all():
             return undecidable("the engine gave an anomaly map that is not finite")
+        if self.ignored is not None:
+            seen = self.ignored.seen(self.preprocessing, frame_shape)
+            return self._compare_map(np.where(seen, anomaly_map, np.float32(-np.inf)), frame_shape)
         regions = find_regions(anomaly_map, self.map_threshold, self.preprocessing, frame_shape)
         if score > self.threshold:
             reason = f"score {score:.4g} is above the threshold {self.threshold:.4g}"
             return Decision(Evaluation.NOT_OK, reason, score, regions, self._severity(score, anomaly_map))
         review = self.review_above is not None and score > self.review_above
         return Decision(Evaluation.OK, "", score, regions, review=review)
+
+    def _compare_map(self, anomaly_map: NDArray[np.float32], frame_shape: tuple[int, ...]) -> Decision:
+        limit, peak = self.map_threshold, float(anomaly_map.max())
+        regions = find_regions(anomaly_map, limit, self.preprocessing, frame_shape)
+        if peak <= limit:
+            return Decision(Evaluation.OK, "", peak, regions, threshold=limit)
+        reason = f"the map's largest value outside of what is ignored, {peak:.4g}, is above its threshold {limit:.4g}"
+        found = measure_exceedance(peak, anomaly_map, limit, limit)
+        severity = Severity(peak=found.peak, area=found.area, integrated=found.integrated, grade=grade(found, None))
+        return Decision(Evaluation.NOT_OK, reason, peak, regions, severity, threshold=limit)
 
     def _severity(self, score: float, anomaly_map: NDArray[np.float32]) -> Severity:
         found = measure_exceedance(score, anomaly_map, self.threshold, self.map_threshold)

@@ -18,6 +18,7 @@ from edge.outlet import Outlet
 from edge.product import Product
 from edge.queues import BoundedQueue, Policy
 from edge.supervisor import Supervisor, hangs
+from edge.view import View
 from edge.worker import Worker, WorkerError
 
 _MOST_PARTS = 100_000
@@ -45,12 +46,13 @@ class Lane:
         self._limits = limits
         self._health = health
         self._outlet = Outlet(judgements)
+        self._view = View.of(table)
         self._frames = self._frame_queue()
         # The engine has one request more than it works on side by side: these wait here, and one is being collected.
         self._fed: BoundedQueue[Fed] = BoundedQueue(product.engine.in_flight, Policy.ALL)
         waiting = (limits.frames, limits.triggers, limits.trigger_timeout_s)
         self._capture = Capture(camera, self._frames, health, CaptureLimits(table.retry_s, table.retry_max_s, *waiting))
-        self._feeder = Feeder(product, self._frames, self._fed, limits.late_s)
+        self._feeder = Feeder(self._view.product(product), self._frames, self._fed, limits.late_s)
         self._collector = Collector(health, self._fed, self._outlet.put)
         self._capturing = Worker(f"{self.name}.capture", self._capture)
         self._feeding = Worker(f"{self.name}.feeder", self._feeder)
@@ -77,7 +79,7 @@ class Lane:
 
     def switch(self, product: Product) -> None:
         """Judge by this product from the next part on that is taken up: until then `product` is the old one."""
-        self._feeder.ordered = product
+        self._feeder.ordered = self._view.product(product)
 
     @property
     def workers(self) -> list[Worker]:

@@ -229,7 +229,7 @@ class Publisher(Job):
 
     def _verdict(self, judgement: Judgement) -> Verdict:
         frame, decision = judgement.frame, judgement.decision
-        threshold = judgement.recipe.calibration.threshold
+        threshold = judgement.recipe.calibration.threshold if decision.threshold is None else decision.threshold
         return Verdict(
             session_id=self.session_id,
             station=self._station,

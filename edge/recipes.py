@@ -83,7 +83,7 @@ class RecipeChanger:
         for camera, _ in ordered:
             camera.switch(product)
         deadline = time.monotonic() + _TAKE_OVER_S
-        while not all(camera.product is product for camera, _ in ordered):
+        while not all(camera.product.recipe is product.recipe for camera, _ in ordered):
             if time.monotonic() > deadline:
                 for camera, old in ordered:
                     camera.switch(old)

@@ -17,6 +17,25 @@ class AnyCamera(Table, frozen=True, kw_only=True, tag_field="kind"):
         str | None,
         msgspec.Meta(description="Name of the recipe to begin with; may be left out where there is only one."),
     ] = None
+    roi: Annotated[
+        tuple[int, int, int, int] | None,
+        msgspec.Meta(
+            description="Region of the picture that is inspected: x, y, width, height in pixels. It takes the place of "
+            "the bundle's; the bundle must have been trained and calibrated on pictures of that region."
+        ),
+    ] = None
+    ignore: Annotated[
+        tuple[tuple[tuple[int, int], ...], ...],
+        msgspec.Meta(
+            description="Areas that nobody cares about: polygons of corners [x, y] in pixels of the picture. A part is "
+            "then judged by the largest value of the anomaly map outside, against the map's own threshold. The map is "
+            "blurred: draw them some pixels larger."
+        ),
+    ] = ()
+    ignore_mask: Annotated[
+        Path | None,
+        msgspec.Meta(description="The same as a picture of the camera's size: what is not black is ignored."),
+    ] = None
     retry_s: Annotated[Seconds, msgspec.Meta(description="First pause before an absent camera is tried again.")] = 0.5
     retry_max_s: Annotated[
         Seconds, msgspec.Meta(description="Longest such pause; it doubles from `retry_s` up to here.")
