@@ -121,7 +121,7 @@ def test_every_software_trigger_has_one_verdict_in_order_on_its_own_picture(star
 
 def test_every_part_that_a_light_barrier_sees_has_one_verdict(start, scores) -> None:
     fates = ["late" if fate == "gone" else fate for fate in FATES] * 4
-    station, camera = start(Triggering.HARDWARE, fates)
+    station, camera = start(Triggering.HARDWARE, fates, PipelineTable(frames=1000))
     for number in range(1, len(fates) + 1):
         camera.trigger(number)
         time.sleep(0.01)
