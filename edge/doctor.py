@@ -12,7 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from edge.cameras.introspection import load_aravis, load_gstreamer
 from engines import __version__
+from engines.errors import CameraError
 
 _ENOUGH_DISK_GIB = 1.0
 # Flags of /proc/cpuinfo (x86 `flags`, Arm `Features`) that mean a precision is computed natively.
@@ -150,8 +152,25 @@ def _opencv() -> list[Finding]:
 def _cameras() -> list[Finding]:
     devices = sorted(Path("/dev").glob("video[0-9]*"))
     if not devices:
-        return [Finding(kind="camera", good=None, text="no /dev/video*; folders and video files need none")]
-    return [_camera(device) for device in devices]
+        found = [Finding(kind="camera", good=None, text="no /dev/video*; folders and video files need none")]
+    else:
+        found = [_camera(device) for device in devices]
+    return [*found, *_camera_libraries()]
+
+
+def _camera_libraries() -> list[Finding]:
+    """What the kinds of cameras need that come neither through OpenCV nor from files."""
+    gst, aravis = ("gstreamer, csi, rtsp", load_gstreamer), ("genicam", load_aravis)
+    found = []
+    for kinds, load in (gst, aravis):
+        try:
+            load()
+            found.append(Finding(kind="camera", good=True, text=f"the library for {kinds} is there"))
+        except CameraError as error:
+            found.append(Finding(kind="camera", good=None, text=f"no library for {kinds}: {error}"))
+    pylon = find_spec("pypylon") is not None
+    text = "pypylon for basler is there" if pylon else "no pypylon for basler: pip install 'edge-inspect[basler]'"
+    return [*found, Finding(kind="camera", good=True if pylon else None, text=text)]
 
 
 def _camera(device: Path) -> Finding:

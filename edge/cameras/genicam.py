@@ -10,7 +10,7 @@ from typing import Any
 
 from edge.cameras.camera import Camera, Capabilities, Frame, Shutter, Triggering
 from edge.cameras.frame_numbers import GIGE_CYCLE, FrameNumbers
-from edge.cameras.introspection import load
+from edge.cameras.introspection import load, load_aravis
 from edge.cameras.pixels import to_frame
 from edge.cameras.software_triggers import SoftwareTriggers
 from edge.cameras.tables import GenICamCamera
@@ -31,7 +31,7 @@ class GenICam(Camera):
         self.name = f"GenICam camera {table.device}"
         triggering = Triggering(table.trigger)
         self.capabilities = Capabilities(triggering is Triggering.NONE, triggering)
-        self._aravis = load("Aravis", "0.8", "gir1.2-aravis-0.8")
+        self._aravis = load_aravis()
         self._names = {code: name for name, code in _codes(self._aravis).items()}
         self._table = table
         self._shutter = Shutter()

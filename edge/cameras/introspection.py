@@ -35,6 +35,11 @@ def load_gstreamer() -> Any:
     return gst
 
 
+def load_aravis() -> Any:
+    """Aravis's bindings. Raises CameraError where they are missing."""
+    return load("Aravis", "0.8", "gir1.2-aravis-0.8")
+
+
 def _keep_exceptions_working() -> None:
     # GStreamer brings libunwind, whose functions have the names of the compiler's own. Where they come first, an
     # exception inside OpenVINO finds no handler, and the process is aborted when it opens an engine afterwards.

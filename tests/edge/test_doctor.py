@@ -23,6 +23,13 @@ def test_everything_is_looked_at(findings: list[Finding]) -> None:
     assert {finding.kind for finding in findings} == KINDS
 
 
+def test_each_library_of_cameras_is_there_or_how_to_get_it(findings: list[Finding]) -> None:
+    texts = [finding.text for finding in findings if finding.kind == "camera"]
+    for kinds in ("gstreamer, csi, rtsp", "genicam", "basler"):
+        (text,) = (text for text in texts if f"for {kinds}" in text)
+        assert text.endswith("is there") or "install" in text
+
+
 def test_each_finding_is_one_line(findings: list[Finding]) -> None:
     lines = report(findings, as_json=False).splitlines()
     assert len(lines) == len(findings)
