@@ -42,7 +42,6 @@ ProtectControlGroups=yes
 ProtectClock=yes
 ProtectHostname=yes
 RestrictNamespaces=yes
-RestrictRealtime=yes
 RestrictSUIDSGID=yes
 RemoveIPC=yes
 LockPersonality=yes
@@ -164,9 +163,13 @@ def _credential(path: Path) -> str:
 
 
 def _scheduling(options: ServiceOptions) -> Iterator[str]:
-    if options.realtime is not None:
+    if options.realtime is None:
+        yield "RestrictRealtime=yes"
+    else:
+        # Not restricted: libzmq sets its threads' policy to that of the process anew, and aborts where it may not.
         yield "CPUSchedulingPolicy=fifo"
         yield f"CPUSchedulingPriority={options.realtime}"
+        yield f"LimitRTPRIO={options.realtime}"
     if options.cpus is not None:
         yield f"CPUAffinity={options.cpus}"
 

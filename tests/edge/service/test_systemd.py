@@ -131,17 +131,23 @@ def machine(peer, tmp_path_factory: pytest.TempPathFactory, site: Path) -> Itera
     try:
         if not machine.boots():
             pytest.skip(f"this machine lets no systemd boot in namespaces: {(folder / 'boot.log').read_text()}")
-        station_file = str(site / "station.toml")
-        machine.do(str(PYTHON.with_name("edge-inspect")), "install-service", "--config", station_file, "--watchdog=4")
-        machine.do("systemctl", "daemon-reload")
+        install(machine, site)
         yield machine
     finally:
         machine.end()
 
 
+def install(machine: Machine, site: Path, *options: str) -> None:
+    """Write the units anew."""
+    command = [str(PYTHON.with_name("edge-inspect")), "install-service", "--config", str(site / "station.toml")]
+    machine.do(*command, "--watchdog=4", *options)
+    machine.do("systemctl", "daemon-reload")
+
+
 def active(machine: Machine, unit: str, but: str = "") -> str:
     """The process of a unit that runs, once it is another than `but`."""
-    machine.until(lambda: machine.show(unit, "ActiveState") == "active" and machine.show(unit, "MainPID") != but)
+    gone = (but, "0")  # systemd learns of an end a moment later
+    machine.until(lambda: machine.show(unit, "MainPID") not in gone and machine.show(unit, "ActiveState") == "active")
     return machine.show(unit, "MainPID")
 
 
@@ -210,6 +216,16 @@ def test_it_stops_in_order(machine: Machine, site: Path) -> None:
     machine.do("systemctl", "stop", VISION, GATEWAY)
     for unit in (VISION, GATEWAY):
         assert (machine.show(unit, "Result"), machine.show(unit, "ExecMainStatus")) == ("success", "0")
+
+
+def test_priority_and_cpus_are_as_asked_for(machine: Machine, site: Path) -> None:
+    install(machine, site, "--realtime=5", "--cpus=0")
+    machine.do("systemctl", "restart", GATEWAY)
+    process = active(machine, GATEWAY)
+    scheduling = machine.do("chrt", "--pid", process)
+    assert "SCHED_FIFO" in scheduling
+    assert scheduling.endswith("5")
+    assert machine.do("taskset", "--cpu-list", "--pid", process).endswith(": 0")
 
 
 def test_a_station_file_that_is_wrong_is_not_tried_again(machine: Machine, site: Path) -> None:

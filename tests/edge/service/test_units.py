@@ -43,6 +43,8 @@ def test_the_gateway_outlives_the_daemon(unit: Unit) -> None:
         (ServiceOptions(user="vision"), "User=vision"),
         (ServiceOptions(realtime=20), "CPUSchedulingPriority=20"),
         (ServiceOptions(realtime=20), "CPUSchedulingPolicy=fifo"),
+        (ServiceOptions(realtime=20), "LimitRTPRIO=20"),
+        (ServiceOptions(), "RestrictRealtime=yes"),
         (ServiceOptions(cpus="2-3"), "CPUAffinity=2-3"),
         (ServiceOptions(watchdog_s=9), "WatchdogSec=9"),
     ],
