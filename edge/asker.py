@@ -15,6 +15,7 @@ from edge.requests import (
     Done,
     RecipeRequest,
     Refused,
+    ReloadRequest,
     Request,
     SelfTestReply,
     SelfTestRequest,
@@ -111,6 +112,8 @@ def ask_station(options: argparse.Namespace) -> int:
 def _request(options: argparse.Namespace) -> Request:
     if options.request == "trigger":
         return TriggerRequest(camera=options.camera, part_id=options.part_id, encoder=options.encoder)
+    if options.request == "reload":
+        return ReloadRequest()
     if options.request == "recipe":
         return RecipeRequest(camera=options.camera, recipe=options.recipe, job=options.job)
     return SelfTestRequest() if options.request == "self-test" else StatusRequest()

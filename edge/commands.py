@@ -26,7 +26,7 @@ def _run(options: argparse.Namespace) -> int:
     # After the check of the station file: it takes milliseconds, the engine's library much longer.
     from edge.daemon import run_station
 
-    return run_station(config)
+    return run_station(config, read_again=lambda: load_config(options.config))
 
 
 def _configure_watch(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +120,7 @@ def _configure_control(parser: argparse.ArgumentParser) -> None:
     asked = parser.add_subparsers(dest="request", required=True, metavar="REQUEST")
     asked.add_parser("status", help="print how the station and its cameras are, as JSON")
     asked.add_parser("self-test", help="replay the golden parts through the engines that judge now")
+    asked.add_parser("reload", help="have the station file read again, and print what changed and what needs a restart")
     recipe = asked.add_parser("recipe", help="judge the parts to come by another recipe")
     which = recipe.add_mutually_exclusive_group(required=True)
     which.add_argument("recipe", nargs="?", metavar="NAME", help="name of the recipe in the station file")
@@ -142,6 +143,20 @@ run = Command(
     example="edge-inspect run --config station.toml",
     configure=_configure_run,
     run=_run,
+)
+
+
+def _check_config(options: argparse.Namespace) -> None:
+    from edge.check import check_station
+
+    print("\n".join(check_station(options.config)))
+
+
+check_config = Command(
+    summary="check a station file, its bundles and keys, without starting anything",
+    example="edge-inspect check-config --config station.toml",
+    configure=_configure_run,
+    run=_check_config,
 )
 
 watch = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 import cv2
@@ -16,31 +16,39 @@ from edge.health import Condition
 from edge.pipeline import Pipeline
 from edge.product import Shelf, open_recipes
 from edge.recipes import RecipeChanger
-from edge.requests import RecipeRequest
+from edge.reload import HangUp, Reloader
+from edge.requests import RecipeRequest, ReloadRequest
 from edge.service.notifier import Notifier
 from edge.service.watchdog import Watchdog
 from edge.stop import StopRequest
+from engines.errors import InspectError
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.05
 
 
-def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = None) -> int:
+def run_station(
+    config: StationConfig,
+    cameras: Mapping[str, Camera] | None = None,
+    read_again: Callable[[], StationConfig] | None = None,
+) -> int:
     """Run one station until a signal, or the end of all its sources. Exit code 0, or 1 where it had to disarm.
 
     `cameras` take the places of those that `config` describes under the same names; the pauses between two tries of
-    their tables still count. Raises InspectError where it cannot be armed: bundle, calibration, engine, parity gate,
-    address.
+    their tables still count. `read_again` reads the station file again, for SIGHUP and for requests. Raises
+    InspectError where it cannot be armed: bundle, calibration, engine, parity gate, address.
     """
     # One small resize at a time: OpenCV's pool would only take cores from the engine.
     cv2.setNumThreads(1)
-    with StopRequest() as stop, Shelf(config.engine) as shelf, ExitStack() as context:
+    with StopRequest() as stop, HangUp() as hang_up, Shelf(config.engine) as shelf, ExitStack() as context:
         opened = open_recipes(config, map(config.recipe_of, config.cameras))
         recipes = {name: opened[config.recipe_of(name)] for name in config.cameras}
         sources = {name: make_camera(table) for name, table in config.cameras.items()}
         pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes)
-        changer = context.enter_context(RecipeChanger(lambda: config, shelf, lambda: pipeline.lanes))
+        reloader = Reloader(config, read_again or (lambda: config))
+        changer = context.enter_context(RecipeChanger(lambda: reloader.config, shelf, lambda: pipeline.lanes))
         pipeline.control.on(RecipeRequest, changer.change)
+        pipeline.control.on(ReloadRequest, reloader.answer)
         try:
             pipeline.announce()
             _log.info("station %s publishes on %s", config.station, pipeline.endpoint)
@@ -48,7 +56,7 @@ def run_station(config: StationConfig, cameras: Mapping[str, Camera] | None = No
             _await_subscriber(pipeline, config.publish.wait_for_subscriber_s, stop)
             if not stop.made:
                 pipeline.arm(products)
-            _watch_over(pipeline, stop, Notifier())
+            _watch_over(pipeline, stop, lambda: _reload(hang_up, reloader))
             pipeline.drain()
         except Exception as error:
             pipeline.abandon(str(error))
@@ -65,13 +73,24 @@ def _await_subscriber(pipeline: Pipeline, limit_s: float, stop: StopRequest) -> 
         _log.warning("no subscriber within %g s; going on without one", limit_s)
 
 
-def _watch_over(pipeline: Pipeline, stop: StopRequest, notifier: Notifier) -> None:
+def _reload(hang_up: HangUp, reloader: Reloader) -> None:
+    if hang_up.made:
+        hang_up.made = False
+        try:
+            reloader.reload()
+        except InspectError as error:
+            _log.error("the station file is wrong, and nothing has changed: %s", error)
+
+
+def _watch_over(pipeline: Pipeline, stop: StopRequest, look_round: Callable[[], None]) -> None:
+    notifier = Notifier()
     watchdog = Watchdog(notifier, lambda: pipeline.workers)
     told = pipeline.health.condition
     notifier.ready(_status(told))
     while not stop.made and not pipeline.finished and not pipeline.silenced:
         time.sleep(_TICK_S)
         pipeline.supervise()
+        look_round()
         watchdog.feed()
         if pipeline.health.condition is not told:
             told = pipeline.health.condition
