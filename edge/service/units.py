@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.cameras.tables import OpenCVCamera
+from edge.cameras.tables import FolderCamera, OpenCVCamera, RTSPCamera, SyntheticCamera, VideoCamera
 from edge.config import StationConfig
 from engines.errors import ConfigError, UsageError
 
@@ -22,6 +22,8 @@ VISION = "edge-inspect.service"
 GATEWAY = "edge-inspect-plc.service"
 _STOP_MARGIN_S = 15
 _ENGINE_START_S = 600
+# Cameras that need no device, or one whose name is known.
+_KNOWN = (FolderCamera, OpenCVCamera, RTSPCamera, SyntheticCamera, VideoCamera)
 # Hidden from the services, but for what they need.
 _HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))
 
@@ -175,10 +177,11 @@ def _scheduling(options: ServiceOptions) -> Iterator[str]:
 
 
 def _devices(config: StationConfig) -> Iterator[str]:
-    if config.engine.backend.startswith("tensorrt"):
-        # Their names differ between a card and a Jetson, and the driver makes some of them late.
+    cameras = tuple(config.cameras.values())
+    if config.engine.backend.startswith("tensorrt") or not all(isinstance(camera, _KNOWN) for camera in cameras):
+        # A GPU's devices, a USB3 Vision camera's, or those of a pipeline: their names differ from machine to machine.
         yield "PrivateDevices=no"
-    elif any(isinstance(camera, OpenCVCamera) for camera in config.cameras.values()):
+    elif any(isinstance(camera, OpenCVCamera) for camera in cameras):
         yield "DevicePolicy=closed"
         yield "DeviceAllow=char-video4linux rw"
         yield "SupplementaryGroups=video"

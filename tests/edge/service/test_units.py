@@ -60,6 +60,8 @@ def test_options_are_in_both_units(unit: Unit, options: ServiceOptions, expected
         ("", {}, "PrivateDevices=yes"),
         ("", {"camera": 'kind = "opencv"\ndevice = 0'}, "DeviceAllow=char-video4linux rw"),
         ('[engine]\nbackend = "tensorrt"', {}, "PrivateDevices=no"),
+        ("", {"camera": 'kind = "synthetic"'}, "PrivateDevices=yes"),
+        ("", {"camera": 'kind = "csi"'}, "PrivateDevices=no"),
         ('[security]\nkeys = "/etc/k"', {}, "LoadCredential=station.key:/etc/k/station.key"),
         ("[publish]\nwait_for_subscriber_s = 3000", {}, "TimeoutStartSec=3600"),
         ("[pipeline]\ndrain_s = 100", {}, "TimeoutStopSec=115"),
