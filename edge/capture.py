@@ -93,7 +93,7 @@ class Capture(Job):
         """Hand on the triggers that wait as parts with a `fault`. From any thread."""
         with self._settling:
             self._hand_on(self._asked.give_up(fault))
-            while (trigger := self.inbox.take(0.0)) is not None:
+            while (trigger := self.inbox.take()) is not None:
                 self._hand_on(self._asked.expect(trigger, fault))
 
     @property
@@ -132,7 +132,7 @@ class Capture(Job):
         if wait_s <= 0:
             return False
         if self._triggering is Triggering.SOFTWARE:
-            self._expect(self.inbox.take(wait_s), f"camera lost: {self._lost}")
+            self._expect(wait_s, f"camera lost: {self._lost}")
         else:
             stopping.wait(wait_s)
         return True
@@ -141,22 +141,24 @@ class Capture(Job):
         if self._triggering is not Triggering.SOFTWARE:
             return self._camera.read(_PATIENCE_S)
         # A trigger must not wait while the camera is asked for a frame that nobody has triggered.
-        self._pull(self.inbox.take(0.0 if self._asked.owed else _PATIENCE_S))
+        self._pull(0.0 if self._asked.owed else _PATIENCE_S)
         return self._camera.read(_PROMPT_S if self._asked.owed else 0.0)
 
-    def _pull(self, trigger: Trigger | None) -> None:
-        if trigger is None:
-            return
-        if self._asked.owed >= self._limits.triggers:
-            self._expect(trigger, f"overrun: {self._limits.triggers} triggers wait for their frames already")
-            return
-        self._expect(trigger)
-        self._camera.trigger(trigger.trigger_id)
+    def _pull(self, timeout_s: float) -> None:
+        full = self._asked.owed >= self._limits.triggers
+        overrun = f"overrun: {self._limits.triggers} triggers wait for their frames already" if full else ""
+        trigger = self._expect(timeout_s, overrun)
+        if trigger is not None and not overrun:
+            self._camera.trigger(trigger.trigger_id)
 
-    def _expect(self, trigger: Trigger | None, fault: str = "") -> None:
-        if trigger is not None:
-            with self._settling:
+    def _expect(self, timeout_s: float, fault: str = "") -> Trigger | None:
+        """Take the next trigger and owe its frame in one step, so that `settle` finds it here or there."""
+        self.inbox.wait(timeout_s)
+        with self._settling:
+            trigger = self.inbox.take()
+            if trigger is not None:
                 self._hand_on(self._asked.expect(trigger, fault))
+        return trigger
 
     def _take(self, frame: Frame) -> None:
         if self._lost and frame.image is not None:

@@ -47,8 +47,12 @@ class Inbox:
             self._changed.notify_all()
             return trigger
 
-    def take(self, timeout_s: float) -> Trigger | None:
-        """Take the oldest trigger, or None after `timeout_s`."""
+    def wait(self, timeout_s: float) -> None:
+        """Wait until a trigger is inside, `timeout_s` at most."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._triggers), timeout_s)
+
+    def take(self) -> Trigger | None:
+        """Take the oldest trigger, or None where none is inside."""
+        with self._changed:
             return self._triggers.popleft() if self._triggers else None

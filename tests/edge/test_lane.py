@@ -16,11 +16,12 @@ from edge.cameras.camera import Capabilities, Triggering
 from edge.cameras.tables import FolderCamera
 from edge.config import PipelineTable
 from edge.health import Health
-from edge.inbox import TriggerRefusedError
+from edge.inbox import Inbox, TriggerRefusedError
 from edge.inspector import Collector, Fed, Judgement
 from edge.lane import Lane
 from edge.product import Product
 from edge.queues import BoundedQueue, Policy
+from edge.triggers import Trigger
 from edge.turnstile import Turnstile
 from edge.verdict import Evaluation, State
 from tests.edge.line import Hesitant, SimulatedCamera
@@ -242,6 +243,27 @@ def test_an_engine_that_hangs_disarms_the_camera_and_every_part_still_has_one_ve
     condition = station.health.condition
     assert condition.state is State.DISARMED
     assert "camera top: worker 'top.feeder' has hung" in condition.reason
+
+
+def test_a_trigger_on_its_way_to_the_camera_is_settled_with_the_others(start, monkeypatch) -> None:
+    take, taken = Inbox.take, threading.Event()
+
+    def slow(self: Inbox) -> Trigger | None:
+        trigger = take(self)
+        if trigger is not None:
+            taken.set()
+            time.sleep(0.2)  # long enough for whoever settles meanwhile to find nothing
+        return trigger
+
+    station, _ = start(Triggering.SOFTWARE, ["lost"])
+    monkeypatch.setattr(Inbox, "take", slow)
+    station.lane.trigger("a", None)
+    assert taken.wait(PATIENCE_S)
+    station.lane.distrust("the golden parts score differently")
+    station.supervise_until(lambda: len(station.judged) == 1)
+    judged = station.take(1)
+    assert [judgement.frame.part_id for judgement in judged] == ["a"]
+    assert "the golden parts score differently" in judged[0].decision.reason
 
 
 def test_a_camera_that_hangs_in_its_driver_is_waited_for_and_its_triggers_are_answered(start) -> None:
