@@ -40,8 +40,9 @@ install: $(VENV)/installed ## make .venv with everything for development
 demo: install ## train, calibrate and run a daemon on drawn parts; writes demo-out/report.html
 	$(RUN)/edge-inspect demo
 
+# Two at a time, for many tests wait for a peer; a file's tests stay together, because they may share one.
 test: install ## run the test suite
-	$(RUN)/pytest
+	$(RUN)/pytest -n 2 --dist loadfile
 
 bench: install ## measure speed with the quick benchmarks and write docs/performance.md anew
 	$(RUN)/python benchmarks/bench_fps.py --quick --json docs/performance/fps.json
