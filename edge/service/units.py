@@ -74,6 +74,8 @@ def vision_unit(station_file: Path, config: StationConfig, options: ServiceOptio
         [
             f"TimeoutStartSec={start_s}",
             f"TimeoutStopSec={round(config.pipeline.drain_s) + _STOP_MARGIN_S}",
+            "# Takes over from the station file what can change while parts are judged.",
+            "ExecReload=/bin/kill -HUP $MAINPID",
             *_identity(VISION, options),
             # For sockets of ipc://, which the daemon's own user can reach.
             "RuntimeDirectory=edge-inspect",

@@ -31,6 +31,11 @@ def test_both_are_watched_and_started_again_within_limits(unit: Unit) -> None:
         assert not any(line.startswith("MemoryDenyWriteExecute") for line in lines)
 
 
+def test_only_the_daemon_can_read_its_station_file_again(unit: Unit) -> None:
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in unit()
+    assert not any(line.startswith("ExecReload") for line in unit(PLC, gateway=True))
+
+
 def test_the_gateway_outlives_the_daemon(unit: Unit) -> None:
     bound = ("Requires", "BindsTo", "PartOf", "After=edge-inspect", "Wants")
     assert [line for line in unit(PLC, gateway=True) if line.startswith(bound)] == []
