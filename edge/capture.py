@@ -59,7 +59,7 @@ class Capture(Job):
         self._resume_at = 0.0
         self._lost = ""
         self._asked = Asked(round(limits.timeout_s * 1e9), self._drop)
-        self._counted = Counted(camera.capabilities.cycle, self._drop)
+        self._counted = Counted(self._drop)
         # The supervisor settles what a camera that hangs in its driver still owes.
         self._settling = threading.Lock()
 

@@ -127,13 +127,12 @@ def _joined(trigger: Trigger, frame: Frame) -> Frame:
 class Counted:
     """Frames of a camera that an electric signal triggers: its own frame numbers tell which parts have no frame.
 
-    `trigger_id` of what comes in is the camera's number, which runs from 1 to `cycle` and then from 1 again (16 bit
-    GigE Vision: 65535, it leaves out 0), or never wraps where `cycle` is 0. What goes out is numbered from 1 without a
-    gap. What was lost before the first frame, or after the last one, nobody can know; nor more than 10,000 in a row.
+    `trigger_id` of what comes in is the camera's number, which never begins again (see FrameNumbers). What goes out is
+    numbered from 1 without a gap. What was lost before the first frame, or after the last one, nobody can know; nor
+    more than 10,000 in a row.
     """
 
-    def __init__(self, cycle: int, on_drop: OnDrop) -> None:
-        self._cycle = cycle
+    def __init__(self, on_drop: OnDrop) -> None:
         self._on_drop = on_drop
         self._number: int | None = None
         self._count = 0
@@ -146,7 +145,7 @@ class Counted:
         if number is None:
             self._on_drop(UNASKED)
             return []
-        gap = self._gap(number)
+        gap = 1 if self._number is None else number - self._number
         if gap <= 0 and (number in self._known or number in self._missing):
             self._on_drop(LATE if number in self._missing else REPEATED)
             return []
@@ -163,17 +162,9 @@ class Counted:
         self._known.clear()
         self._missing.clear()
 
-    def _gap(self, number: int) -> int:
-        if self._number is None:
-            return 1
-        if not self._cycle:
-            return number - self._number
-        ahead = (number - self._number) % self._cycle
-        return ahead if ahead <= self._cycle // 2 else ahead - self._cycle
-
     def _remember(self, number: int, gap: int) -> None:
         for back in range(min(gap - 1, _REMEMBERED), 0, -1):
-            self._missing.append((number - back - 1) % self._cycle + 1 if self._cycle else number - back)
+            self._missing.append(number - back)
         self._known.append(number)
         self._number = number
 

@@ -93,7 +93,8 @@ def _load(entry: EntryPoint) -> Command:
 
 
 def _overview(commands: dict[str, EntryPoint]) -> str:
-    rows = [f"  {name:<10} {_load(commands[name]).summary}" for name in sorted(commands)]
+    width = max(map(len, commands), default=0)
+    rows = [f"  {name:<{width}}  {_load(commands[name]).summary}" for name in sorted(commands)]
     return "\n".join(
         ["usage: edge-inspect COMMAND [options]", "", "commands:", *rows, "", "edge-inspect COMMAND --help says more."]
     )

@@ -23,8 +23,8 @@ class Frame:
     numbers its frames and none of them was a part that somebody waits for.
 
     Of a triggered camera `trigger_id` is the id that `Camera.trigger` was given, or with hardware triggers the camera's
-    own number. `encoder` is the count of the line's encoder, `triggered_ns` the monotonic clock of the trigger, as far
-    as they are known. A trigger whose frame never came is a Frame with the `frame_id` 0.
+    own number, unwrapped. `encoder` is the count of the line's encoder, `triggered_ns` the monotonic clock of the
+    trigger, as far as they are known. A trigger whose frame never came is a Frame with the `frame_id` 0.
     """
 
     frame_id: int
@@ -50,15 +50,10 @@ class Triggering(str, Enum):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """`free_running`: frames come whether anybody is ready or not, so the newest one wins; else each one counts.
-
-    With hardware triggers the camera numbers its frames from 1 to `cycle` and then from 1 again; 0: it never begins
-    again.
-    """
+    """`free_running`: frames come whether anybody is ready or not, so the newest one wins; else each one counts."""
 
     free_running: bool
     triggering: Triggering = Triggering.NONE
-    cycle: int = 0
 
 
 class Camera(ABC):

@@ -174,12 +174,9 @@ class RTSPCamera(LiveCamera, frozen=True, kw_only=True, tag="rtsp"):
     ] = 250
 
 
-class GenICamCamera(LiveCamera, frozen=True, kw_only=True, tag="genicam"):
-    """A GigE Vision or USB3 Vision camera, through Aravis. Needs the extra `genicam`."""
+class IndustrialCamera(LiveCamera, frozen=True, kw_only=True):
+    """What cameras with an input for a light barrier have."""
 
-    device: Annotated[
-        str, msgspec.Meta(description="Address of the camera, or its id as `arv-tool-0.8` lists it (vendor-serial).")
-    ]
     trigger: Annotated[
         Literal["none", "software", "hardware"],
         msgspec.Meta(
@@ -187,18 +184,6 @@ class GenICamCamera(LiveCamera, frozen=True, kw_only=True, tag="genicam"):
             "`trigger_line`, `software` for each trigger request."
         ),
     ] = "none"
-    trigger_line: Annotated[
-        str, msgspec.Meta(description="Input that the light barrier is wired to, by the camera's name for it.")
-    ] = "Line0"
-    packet_size: Annotated[
-        int,
-        msgspec.Meta(
-            ge=576,
-            le=16_000,
-            description="GigE: bytes of a packet with its headers, no more than the smallest MTU on the way. "
-            "8000 or more, with jumbo frames everywhere, spares the processor.",
-        ),
-    ] = 1500
     pixel_format: Annotated[
         str | None, msgspec.Meta(description="As the camera names it, e.g. `Mono8`, `BayerRG8`; else as it is set.")
     ] = None
@@ -212,33 +197,35 @@ class GenICamCamera(LiveCamera, frozen=True, kw_only=True, tag="genicam"):
     ] = None
     fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second when running free.")] = None
     buffers: Annotated[
-        int, msgspec.Meta(ge=2, le=1000, description="Frames that Aravis may hold until they are read.")
+        int, msgspec.Meta(ge=2, le=1000, description="Frames that the driver may hold until they are read.")
     ] = 16
 
 
-class BaslerCamera(LiveCamera, frozen=True, kw_only=True, tag="basler"):
+class GenICamCamera(IndustrialCamera, frozen=True, kw_only=True, tag="genicam"):
+    """A GigE Vision or USB3 Vision camera, through Aravis. Needs the extra `genicam`."""
+
+    device: Annotated[
+        str, msgspec.Meta(description="Address of the camera, or its id as `arv-tool-0.8` lists it (vendor-serial).")
+    ]
+    trigger_line: Annotated[
+        str, msgspec.Meta(description="Input that the light barrier is wired to, by the camera's name for it.")
+    ] = "Line0"
+    packet_size: Annotated[
+        int,
+        msgspec.Meta(
+            ge=576,
+            le=16_000,
+            description="GigE: bytes of a packet with its headers, no more than the smallest MTU on the way. "
+            "8000 or more, with jumbo frames everywhere, spares the processor.",
+        ),
+    ] = 1500
+
+
+class BaslerCamera(IndustrialCamera, frozen=True, kw_only=True, tag="basler"):
     """A Basler camera, through Basler's own pylon. Needs the extra `basler`."""
 
     serial: Annotated[str, msgspec.Meta(description="Serial number of the camera.")]
-    trigger: Annotated[
-        Literal["none", "software", "hardware"],
-        msgspec.Meta(description="As for `genicam`."),
-    ] = "none"
     trigger_line: Annotated[str, msgspec.Meta(description="Input that the light barrier is wired to.")] = "Line1"
-    pixel_format: Annotated[
-        str | None, msgspec.Meta(description="As the camera names it, e.g. `Mono8`, `BayerRG8`; else as it is set.")
-    ] = None
-    exposure_us: Annotated[
-        Annotated[float, msgspec.Meta(gt=0)] | None,
-        msgspec.Meta(description="Exposure in microseconds; else as the camera is set."),
-    ] = None
-    gain: Annotated[
-        Annotated[float, msgspec.Meta(ge=0)] | None, msgspec.Meta(description="Gain in dB; else as the camera is set.")
-    ] = None
-    fps: Annotated[Rate | None, msgspec.Meta(description="Frames a second when running free.")] = None
-    buffers: Annotated[
-        int, msgspec.Meta(ge=2, le=1000, description="Frames that pylon may hold until they are read.")
-    ] = 16
 
 
 class SyntheticCamera(LiveCamera, frozen=True, kw_only=True, tag="synthetic"):

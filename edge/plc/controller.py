@@ -102,10 +102,6 @@ class Controller:
         elif isinstance(reply, Refused) and reply.request_id == "recipe":
             self._jobs.refuse(reply.reason)
 
-    def stumble(self, fault: Fault, now: float, reason: str) -> None:
-        """Something else went wrong at this moment."""
-        self._failsafe.happened(fault, now, reason)
-
     def tick(self, now: float) -> None:
         """Do what the moment asks for. Call it at `next_moment`, and after everything that was heard or sensed."""
         self._failsafe.expire(now)

@@ -24,7 +24,7 @@ class SimulatedCamera(Camera):
     name = "simulated camera"
 
     def __init__(self, triggering: Triggering, images: Sequence[NDArray[np.uint8]], fates: Sequence[Fate]) -> None:
-        self.capabilities = Capabilities(free_running=False, triggering=triggering, cycle=65_535)
+        self.capabilities = Capabilities(free_running=False, triggering=triggering)
         self._images = images
         self._fates = fates
         self._shutter = Shutter()
@@ -45,8 +45,7 @@ class SimulatedCamera(Camera):
         self._shutter.press()
         image = None if fate == "torn" else self._images[trigger_id % len(self._images)]
         frame = self._shutter.frame(image, fault="incomplete: 3 packets are missing" if fate == "torn" else "")
-        number = (trigger_id - 1) % 65_535 + 1
-        frame = Frame(frame.frame_id, image, frame.captured_ns, frame.captured_at, 0.1, None, number, frame.fault)
+        frame = Frame(frame.frame_id, image, frame.captured_ns, frame.captured_at, 0.1, None, trigger_id, frame.fault)
         if fate == "late":
             self._held.append(frame)
             return

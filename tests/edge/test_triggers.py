@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.cameras.camera import Frame
+from edge.cameras.frame_numbers import FrameNumbers
 from edge.triggers import LATE, MOST_MISSING, REPEATED, UNASKED, Asked, Counted, Trigger
 
 DEADLINE_NS = 100
@@ -128,7 +129,7 @@ def test_ids_of_triggers_only_grow() -> None:
 
 @dataclass
 class Hardware:
-    """A camera that a light barrier triggers: part k has number `first + k` in its own count, modulo `cycle`."""
+    """A camera that a light barrier triggers: part k has number `first + k`, modulo `cycle`, and is told unwrapped."""
 
     cycle: int
     first: int
@@ -136,11 +137,13 @@ class Hardware:
     out: list[Frame] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.ledger = Counted(self.cycle, lambda cause: self.drops.update([cause]))
+        self.ledger = Counted(lambda cause: self.drops.update([cause]))
+        self.numbers = FrameNumbers(self.cycle)
 
     def deliver(self, part: int) -> None:
         frame = picture(part)
-        self.out += self.ledger.take(Frame(part, frame.image, 1, 1.0, 0.1, trigger_id=self.number(part)))
+        number, _ = self.numbers.unwrap(self.number(part))
+        self.out += self.ledger.take(Frame(part, frame.image, 1, 1.0, 0.1, trigger_id=number))
 
     def number(self, part: int) -> int:
         number = self.first + part
@@ -186,14 +189,14 @@ def test_a_camera_that_was_opened_again_may_count_anew() -> None:
     camera = Hardware(65_535, first=500)
     camera.deliver(1)
     camera.ledger.resume()
-    camera.first = 0
+    camera.first, camera.numbers = 0, FrameNumbers(camera.cycle)
     camera.deliver(2)
     assert [(frame.trigger_id, shown(frame)) for frame in camera.out] == [(1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize("number", [3, 10**12])
 def test_a_leap_is_no_loss_but_a_camera_that_counts_anew(number: int) -> None:
-    ledger = Counted(0, lambda cause: None)
+    ledger = Counted(lambda cause: None)
     image = picture(1).image
     for each in (900_000, number):
         settled = ledger.take(Frame(1, image, 1, 1.0, 0.1, trigger_id=each))

@@ -117,7 +117,7 @@ def test_the_overview(
     entry = EntryPoint("count", "counting:count", cli.GROUP)
     monkeypatch.setattr(cli, "entry_points", lambda group: [entry])
     assert cli.main(arguments) == code
-    assert "count      Count the parts." in capsys.readouterr().out
+    assert "count  Count the parts." in capsys.readouterr().out
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

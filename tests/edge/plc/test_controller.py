@@ -264,7 +264,7 @@ def test_with_an_encoder_parts_keep_their_place_while_the_belt_stands() -> None:
 def test_the_line_is_asked_to_halt_where_the_station_file_says_so(on_fault: str, stop: bool) -> None:
     line = Line(on_fault=on_fault).ready()
     assert not line.status.stop
-    line.controller.stumble(Fault.OVERLOAD, 1.0, "too many verdicts")
+    line.controller.miss(MessageError("expected a verdict, found other bytes"), 1.0)
     assert line.status.stop is stop
 
 
