@@ -36,21 +36,20 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 
 # Not benchmarks.bundles and nothing of the trainer: the engines' processes import this module.
 from benchmarks.disturbance import Disturbance, average
+from benchmarks.fps_plot import PAPER_BACKBONE, PAPER_FPS, plot
 from benchmarks.machine import REPOSITORY, describe_machine
-from benchmarks.results import Row, format_table
+from benchmarks.results import Row, check_folders, format_table
 from engines.backbones import BACKBONES
 from engines.backends import tensorrt
 from engines.bundle import Bundle
 from engines.cuda.devices import find_gpus
 from engines.engine import Pending
-from engines.errors import DataError, EngineError, InspectError
+from engines.errors import EngineError, InspectError
 from engines.export import MAP_SIGMA
 from engines.registry import GPU_BACKENDS, available_backends, open_engine
 from engines.tuning import best_in_flight
 
-PAPER_FPS = 77.0
 UNEVEN = 0.25
-PAPER_BACKBONE = "wide_resnet50_2"
 TORCH = "torch eager"
 FLOOR_PRECISIONS = ("f32", "bf16", "int8")
 TORCH_GRAPH = "torch cuda graph f16 (stand-in)"
@@ -448,13 +447,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        options.plot.write_text(plot(rows), encoding="utf-8")
     return 0
 
 
 def _run(options: argparse.Namespace) -> tuple[list[Row], dict[str, dict[str, float]]]:
     """The rows, and what the floor is made of: operations by backbone, and the best rates by precision."""
-    if options.json and not options.json.resolve().parent.is_dir():
-        raise DataError(f"{options.json}: expected a file in an existing folder; create the folder first")
+    check_folders(options.json, options.plot)
     from benchmarks.bundles import make_bundle
     from benchmarks.floor import operations, product_rates
 
@@ -477,6 +477,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=f"{PAPER_BACKBONE}, batch 1, a few short turns")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, help="draw them to this file, as SVG")
     return parser
 
 

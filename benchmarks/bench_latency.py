@@ -52,11 +52,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 
 # Not benchmarks.bundles, which needs the trainer: the daemon's process imports this module, and its memory is measured.
 from benchmarks.disturbance import Disturbance, stat_fields, worst
+from benchmarks.latency_plot import plot
 from benchmarks.live_latency import SOURCES, measure_source
 from benchmarks.live_latency import table as live_table
 from benchmarks.machine import REPOSITORY, describe_machine
 from benchmarks.ports import free_port
-from benchmarks.results import Row, format_table
+from benchmarks.results import Row, check_folders, format_table
 from edge.cameras.camera import Camera, Capabilities, Frame
 from edge.client import GapError, Subscriber
 from edge.config import EngineTable, load_config
@@ -65,7 +66,7 @@ from edge.product import choose_calibration
 from edge.verdict import Evaluation, Verdict
 from engines.backbones import BACKBONES
 from engines.bundle import Bundle
-from engines.errors import DataError, InspectError
+from engines.errors import InspectError, UsageError
 from engines.registry import BACKENDS, PRECISIONS, open_engine
 from engines.tuning import best_in_flight
 
@@ -575,6 +576,8 @@ def random_bundle(
 def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
+        if options.plot and (options.plc or options.source):
+            raise UsageError("--plot draws latencies of frames in memory; leave it out with --plc and --source")
         rows, text = _plc(options) if options.plc else _run(options)
     except InspectError as error:
         print(f"bench_latency: {error}", file=sys.stderr)
@@ -591,24 +594,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.json.write_text(
             json.dumps({"machine": machine, "quick": options.quick, "rows": rows}, indent=1) + "\n", encoding="utf-8"
         )
+    if options.plot:
+        options.plot.write_text(plot(rows), encoding="utf-8")
     return 0
 
 
 def _plc(options: argparse.Namespace) -> tuple[list[Row], str]:
-    _check_folder(options.json)
+    check_folders(options.json)
     from benchmarks import plc_latency
 
     rows = plc_latency.rows(plc_latency.QUICK if options.quick else plc_latency.FULL)
     return rows, plc_latency.table(rows)
 
 
-def _check_folder(path: Path | None) -> None:
-    if path and not path.resolve().parent.is_dir():
-        raise DataError(f"{path}: expected a file in an existing folder; create the folder first")
-
-
 def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
-    _check_folder(options.json)
+    check_folders(options.json, options.plot)
     from benchmarks.bundles import rendered_frames
 
     images = rendered_frames(_FRAMES)
@@ -663,6 +663,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--source", nargs="+", choices=SOURCES, help="with a camera in the way, one frame at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the percentiles to this file, as SVG")
     return parser
 
 

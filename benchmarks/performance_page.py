@@ -1,4 +1,4 @@
-"""Writes docs/performance.md and its plot from what the benchmarks measured last.
+"""Writes docs/performance.md and its plots from what the benchmarks measured last.
 
     python benchmarks/performance_page.py
 
@@ -16,20 +16,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
-from benchmarks import bench_fps, bench_latency
-from benchmarks.bench_fps import PAPER_BACKBONE, PAPER_FPS
+from benchmarks import bench_fps, bench_latency, fps_plot, latency_plot
+from benchmarks.bench_fps import PAPER_BACKBONE
 from benchmarks.machine import REPOSITORY
 from benchmarks.results import Row, format_table
 from engines.errors import DataError
 
 FOLDER = REPOSITORY / "docs" / "performance"
 PAGE = REPOSITORY / "docs" / "performance.md"
-PLOT = FOLDER / "fps.svg"
+PLOTS = {"fps": FOLDER / "fps.svg", "latency": FOLDER / "latency.svg"}
 
 Measured = dict[str, Any]
-
-_BAR, _GAP, _LEFT, _WIDTH, _TOP = 13, 9, 168, 560, 62
-_COLOURS = ("#9dbfe8", "#3b76c4")
 
 
 def page(fps: Measured, latency: Measured, training: Measured) -> str:
@@ -47,7 +44,7 @@ in turns. The yardstick is the paper's graph in PyTorch's eager mode and float32
 Several requests in flight share the cores out: more frames a second, and each takes longer. Weights are random, and
 int8 is the fastest setting of [calibration](calibration.md#int8), which has passed no accuracy gate here.
 
-![Frames a second of {PAPER_BACKBONE}, batch 1](performance/{PLOT.name})
+![Frames a second of {PAPER_BACKBONE}, batch 1](performance/{PLOTS["fps"].name})
 
 {bench_fps.report(rows, markdown=True)}
 
@@ -67,6 +64,8 @@ python benchmarks/bench_fps.py{_options(fps)} --json docs/performance/fps.json
 The real daemon in a process of its own, 1280x1024 BGR frames that are in memory already, verdicts received over TCP by
 another process. `frames/s` is what it keeps up; the latencies are at a fixed rate of {bench_latency.LOAD:.0%} of that,
 each counted from when its frame was due, so that a stall is seen by every frame that had to wait.
+
+![Latency at {bench_latency.LOAD:.0%} of what the daemon keeps up](performance/{PLOTS["latency"].name})
 
 {bench_latency.tables(daemons, markdown=True)}
 
@@ -110,43 +109,6 @@ second a frame, for it upsamples all 1536 feature channels and runs level 4, too
 | OpenVINO bfloat16, folded; two in flight | 31; 42 |
 | OpenVINO int8, folded; two in flight | 57; 85 |
 """
-
-
-def plot(rows: Sequence[Row]) -> str:
-    """Bars of frames a second with one request and with several, as SVG, with the paper's figure as a line."""
-    chosen = [row for row in rows if row["backbone"] == PAPER_BACKBONE and row["batch"] == 1]
-    if not chosen:
-        chosen = [row for row in rows if row["batch"] == 1]
-    names = list(dict.fromkeys((row["engine"], row["precision"]) for row in chosen))
-    scale = _WIDTH / (1.12 * max(PAPER_FPS, *(float(row["fps"]) for row in chosen)))
-    parts, y = [], _TOP
-    for name in names:
-        bars = [row for row in chosen if (row["engine"], row["precision"]) == name]
-        middle = y + len(bars) * _BAR / 2 + 4
-        parts.append(f'<text x="{_LEFT - 8}" y="{middle:.0f}" text-anchor="end">{" ".join(name)}</text>')
-        for number, row in enumerate(bars):
-            width, colour = scale * row["fps"], _COLOURS[min(number, 1)]
-            parts.append(f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" fill="{colour}"/>')
-            label = f"{row['fps']:.{0 if row['fps'] >= 20 else 1}f}" + (
-                f" ({row['in_flight']} in flight)" if row["in_flight"] > 1 else ""
-            )
-            parts.append(f'<text class="small" x="{_LEFT + width + 5:.1f}" y="{y + _BAR - 4}">{label}</text>')
-            y += _BAR
-        y += _GAP
-    at = _LEFT + scale * PAPER_FPS
-    paper = f'<path d="M{at:.1f} {_TOP - 8}V{y}" class="paper"/>'
-    paper += f'<text class="small" x="{at:.1f}" y="{_TOP - 14}" text-anchor="middle">the paper, RTX 3080 Ti: 77</text>'
-    width = _LEFT + _WIDTH + 110
-    style = (
-        "text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:#1f2730}.small{font-size:11px;fill:#47525e}"
-        ".paper{stroke:#b3372f;stroke-width:1.5;stroke-dasharray:5 4;fill:none}"
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y + 12}" role="img" '
-        f'aria-label="Frames a second by engine and precision, {chosen[0]["backbone"]}, batch 1">'
-        f'<style>{style}</style><rect width="{width}" height="{y + 12}" rx="10" fill="#f8fafb"/>'
-        f'<text x="16" y="22">{chosen[0]["backbone"]}, batch 1, frames a second</text>{"".join(parts)}{paper}</svg>\n'
-    )
 
 
 def _sentence(text: str) -> str:
@@ -221,8 +183,9 @@ def main() -> int:
         print(f"performance_page: {error}", file=sys.stderr)
         return error.exit_code
     PAGE.write_text(page(fps, latency, training), encoding="utf-8")
-    PLOT.write_text(plot(fps["rows"]), encoding="utf-8")
-    print(f"wrote {PAGE} and {PLOT}")
+    PLOTS["fps"].write_text(fps_plot.plot(fps["rows"]), encoding="utf-8")
+    PLOTS["latency"].write_text(latency_plot.plot(latency["rows"]), encoding="utf-8")
+    print("wrote", PAGE, *PLOTS.values())
     return 0
 
 

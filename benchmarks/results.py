@@ -14,6 +14,13 @@ from engines.errors import DataError
 Row = dict[str, Any]
 
 
+def check_folders(*paths: Path | None) -> None:
+    """Raise DataError where a file to write would lie in a folder that does not exist: before anything is measured."""
+    for path in paths:
+        if path and not path.resolve().parent.is_dir():
+            raise DataError(f"{path}: expected a file in an existing folder; create the folder first")
+
+
 def load_rows(path: Path) -> list[Row]:
     """Rows written by an earlier run, or none. Raises DataError for a file of something else and a missing folder."""
     if not path.parent.is_dir():

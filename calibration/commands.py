@@ -262,6 +262,9 @@ def _configure_report(parser: argparse.ArgumentParser) -> None:
         help="photographs that put the threshold to the test: a data set in MVTec AD's layout, or a folder with good "
         "and one folder for each kind of defect",
     )
+    parser.add_argument(
+        "--every", action="store_true", help="show all defective parts and false rejects of --data, not the worst six"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the page is written")
     parser.add_argument("--engine", metavar="NAME", help="a calibrated engine (default: the one calibrated last)")
     parser.add_argument("--precision", metavar="NAME", help="its precision; goes with --engine")
@@ -281,7 +284,7 @@ def _report(options: argparse.Namespace) -> None:
         calibration = bundle.calibration_for(options.engine, options.precision)
     progress = _progress if sys.stderr.isatty() else None
     with open_engine(bundle, calibration.backend, calibration.precision) as engine:
-        page = render(gather(bundle, calibration, engine, options.data, progress))
+        page = render(gather(bundle, calibration, engine, options.data, options.every, progress))
     try:
         options.out.write_text(page, encoding="utf-8")
     except OSError as error:

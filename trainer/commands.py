@@ -83,6 +83,8 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set in MVTec AD's layout")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page there that shows every defect with its "
+                        "map and mask; needs a calibrated bundle")  # fmt: skip
     parser.add_argument(
         "--engine",
         default="auto",
@@ -91,7 +93,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", default="auto", help="f32, f16, bf16, int8 or auto")
 
 
-def _evaluate(options: argparse.Namespace) -> None:
+def _evaluate(options: argparse.Namespace) -> int:
     import_extra("sklearn", "train")
     import msgspec
 
@@ -109,6 +111,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"{name:<20} {_text(value)}")
     if options.json:
         _write(options.json, msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n")
+    if not options.html:
+        return 0
+    # By name: pages belong to the calibration, which the trainer does not know.
+    chosen = ["--engine", str(figures["engine"]), "--precision", str(figures["precision"])]
+    places = ["--bundle", str(options.bundle), "--data", str(options.data), "--out", str(options.html)]
+    return invoke("report", [*places, *chosen, "--every"])
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:

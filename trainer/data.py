@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engines.errors import DataError
 from engines.images import list_images
 from engines.lots import list_by_lot
+from engines.masks import mask_of
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,7 @@ def scan_dataset(root: Path, by_lot: bool = False) -> Dataset:
 def _test_samples(root: Path) -> list[Sample]:
     test = root / "test"
     folders = sorted(path for path in test.iterdir() if path.is_dir()) if test.is_dir() else []
-    return [
-        Sample(path, folder.name, _mask_of(root, folder.name, path))
-        for folder in folders
-        for path in list_images(folder)
-    ]
-
-
-def _mask_of(root: Path, label: str, image: Path) -> Path | None:
-    mask = root / "ground_truth" / label / f"{image.stem}_mask.png"
-    return mask if label != "good" and mask.is_file() else None
+    return [Sample(path, folder.name, mask_of(path)) for folder in folders for path in list_images(folder)]
 
 
 def hold_back(

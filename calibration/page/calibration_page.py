@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from calibration.binomial import proportion_interval
 from calibration.evidence import GOOD, Evidence, Picture
 from calibration.page.charts import Lane, Limits, colour_bar, histogram_chart, score_meter
 from calibration.page.document import document, embedded, facts, table, tile_row
-from calibration.page.heat import overlaid
+from calibration.page.heat import outlined, overlaid
 from calibration.threshold import percent
 from engines.bundle import Calibration, Parity
 
@@ -189,13 +190,22 @@ def _gallery(evidence: Evidence) -> str:
     from_where = "Golden parts of the bundle" if evidence.data is None else "Good parts with the highest scores"
     sections = [
         f'<h2>Heat maps</h2><div class="panel key">{colour_bar()}<span><i class="found"></i>above the map\'s '
-        'threshold</span><span class="soft small">One scale for every picture: the same colour is the same value; it '
-        "turns yellow at the threshold for regions.</span></div>",
+        f'threshold</span>{_truth_key(evidence)}<span class="soft small">One scale for every picture: the same colour '
+        "is the same value; it turns yellow at the threshold for regions.</span></div>",
         _pictures(from_where, evidence.worst_good, evidence),
     ]
-    if evidence.best_bad:
-        sections.append(_pictures("Defective parts with the lowest scores", evidence.best_bad, evidence))
+    if evidence.every:
+        for kind, shown in groupby(evidence.shown_bad, key=lambda picture: picture.kind):
+            title = f"{escape(kind.replace('_', ' '))}, lowest scores first"
+            sections.append(_pictures(title, list(shown), evidence))
+    elif evidence.shown_bad:
+        sections.append(_pictures("Defective parts with the lowest scores", evidence.shown_bad, evidence))
     return "".join(sections)
+
+
+def _truth_key(evidence: Evidence) -> str:
+    known = any(picture.mask is not None for picture in evidence.shown_bad)
+    return '<span><i class="truth"></i>the true defect</span>' if known else ""
 
 
 def _pictures(title: str, pictures: Sequence[Picture], evidence: Evidence) -> str:
@@ -209,10 +219,9 @@ def _card(picture: Picture, evidence: Evidence) -> str:
     wrong = rejected is (picture.kind == GOOD)
     name = escape(picture.name)
     label = escape(f"{picture.name}, {picture.kind.replace('_', ' ')}, score {picture.score:.4g}")
-    shown = (
-        f'<img src="{embedded(picture.image)}" alt="{label}">'
-        f'<img src="{embedded(overlaid(picture.image, picture.position))}" alt="heat map of {label}">'
-    )
+    plain = picture.image if picture.mask is None else outlined(picture.image, picture.mask)
+    heat = overlaid(picture.image, picture.position, picture.mask)
+    shown = f'<img src="{embedded(plain)}" alt="{label}"><img src="{embedded(heat)}" alt="heat map of {label}">'
     badge = f'<span class="badge {"bad" if rejected else "ok"}">{"NotOK" if rejected else "OK"}</span>'
     scores = [*evidence.calibration.scores, *(part.score for part in evidence.parts), picture.score, limit]
     return (

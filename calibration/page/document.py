@@ -15,7 +15,7 @@ from engines.bundle import BundleInfo, Calibration
 from engines.engine import EngineDescription
 from engines.preprocess import Preprocessing
 
-_PICTURE = 360
+PICTURE_WIDTH = 360
 
 
 def document(title: str, body: str) -> str:
@@ -44,8 +44,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def embedded(picture: NDArray[np.uint8]) -> str:
     """A BGR or grey picture as a small JPEG inside the page, a value for `src`."""
-    height = max(_PICTURE * picture.shape[0] // picture.shape[1], 1)
-    small = cv2.resize(picture, (_PICTURE, height), interpolation=cv2.INTER_AREA)
+    height = max(PICTURE_WIDTH * picture.shape[0] // picture.shape[1], 1)
+    small = cv2.resize(picture, (PICTURE_WIDTH, height), interpolation=cv2.INTER_AREA)
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 86])[1].tobytes()
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 

@@ -1,4 +1,4 @@
-"""The page of performance is what the stored measurements say, and so is its plot."""
+"""The page of performance is what the stored measurements say, and so are its plots."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import performance_page
-from benchmarks.performance_page import FOLDER, PAGE, PLOT, main, page, plot
+from benchmarks import fps_plot, latency_plot, performance_page
+from benchmarks.performance_page import FOLDER, PAGE, PLOTS, main, page
 
 
 def test_the_committed_page_and_plot_are_those_of_the_committed_measurements() -> None:
     measured = [json.loads((FOLDER / name).read_text()) for name in ("fps.json", "latency.json", "training.json")]
     assert PAGE.read_text(encoding="utf-8") == page(*measured)
-    assert PLOT.read_text(encoding="utf-8") == plot(measured[0]["rows"])
+    assert PLOTS["fps"].read_text(encoding="utf-8") == fps_plot.plot(measured[0]["rows"])
+    assert PLOTS["latency"].read_text(encoding="utf-8") == latency_plot.plot(measured[1]["rows"])
 
 
 def row(engine: str, precision: str, in_flight: int, fps: float) -> dict[str, object]:
@@ -31,7 +32,7 @@ def row(engine: str, precision: str, in_flight: int, fps: float) -> dict[str, ob
 
 def test_bars_are_as_long_as_their_figures() -> None:
     picture = ElementTree.fromstring(
-        plot([row("a", "f32", 1, 40.0), row("b", "int8", 1, 80.0), row("b", "int8", 2, 160.0)])
+        fps_plot.plot([row("a", "f32", 1, 40.0), row("b", "int8", 1, 80.0), row("b", "int8", 2, 160.0)])
     )
     widths = [float(bar.get("width", "0")) for bar in picture.iter() if bar.tag.endswith("rect")][1:]
     assert widths[1] == pytest.approx(2 * widths[0], abs=0.2)

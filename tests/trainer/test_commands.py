@@ -113,6 +113,17 @@ def test_evaluate_writes_the_agreed_keys(trained: Path, photos: Path, tmp_path: 
     assert figures["threshold"] == Bundle.open(trained).latest_calibration.threshold
 
 
+def test_evaluate_shows_every_defect_on_a_page(
+    trained: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, page = mvtec(tmp_path / "data", photos), tmp_path / "defects.html"
+    assert run("evaluate", "--bundle", trained, "--data", data, "--html", page) == 0
+    assert f"report: {page}" in capsys.readouterr().out
+    shown = page.read_text(encoding="utf-8")
+    assert shown.count('alt="heat map of') == 3 + 2
+    assert "the true defect" in shown
+
+
 def mvtec(root: Path, photos: Path) -> Path:
     """Test set of three good parts, one with a marked smear and one with a defect that has no mask."""
     paths = sorted(photos.iterdir())
