@@ -66,7 +66,7 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
+def write_durably(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
     """Write a new file and wait until it is on the disk. `mode`, less the umask, is its from the start.
 
     Raises OSError.
@@ -75,6 +75,15 @@ def write_durably(path: Path, data: bytes, mode: int = 0o666) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def sync_directory(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _stale_prefix(path: Path) -> str:
@@ -107,7 +116,7 @@ def _swap(fresh: Path, path: Path) -> None:
         finally:
             _restore(path)
         shutil.rmtree(_previous(path), ignore_errors=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -125,12 +134,4 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _sync_tree(folder: Path) -> None:
     for parent, _, _ in os.walk(folder):
-        _sync_directory(Path(parent))
-
-
-def _sync_directory(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_directory(Path(parent))
