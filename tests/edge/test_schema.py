@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edge.asker import Asker
-from edge.client import Subscriber
+from edge.client import SilenceError, Subscriber
 from edge.requests import (
     Done,
     RecipeRequest,
@@ -115,7 +115,10 @@ def test_what_a_real_daemon_sends_is_valid(
     seen: set[str] = set()
     with Subscriber(endpoint) as subscriber, Asker(address) as asker:
         while len(seen) < 4:
-            message = subscriber.receive(60.0)
+            try:
+                message = subscriber.receive(60.0)
+            except SilenceError:  # a machine with other work
+                continue
             assert message is not None
             assert problems("published.schema.json", subscriber.raw) == []
             seen.add(message.evaluation.value if isinstance(message, Verdict) else "heartbeat")
