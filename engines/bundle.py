@@ -66,7 +66,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the head was trained on and how. `held_back` names the good images kept for calibration.
 
     `held_back` is relative to the data set's folder. `trained_on` holds `images.fingerprint` of every file trained
-    on, so that calibration can refuse it. `created` is UTC in ISO 8601.
+    on, so that calibration can refuse it. `created` is UTC in ISO 8601. `losses` is the mean loss of every epoch.
     """
 
     dataset_digest: str
@@ -77,6 +77,7 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str]
     created: str
     trained_on: tuple[str, ...] = ()
+    losses: tuple[float, ...] = ()
 
 
 class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,8 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photographs of good parts, or a "
                         "data set in MVTec AD's layout, of which train/good is used")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="BUNDLE", help="where the bundle is written; a "
-                        "bundle that is already there is replaced once the new one is complete")  # fmt: skip
+                        "bundle that is already there is replaced once the new one is complete; "
+                        "a page about it is written beside it, as BUNDLE.html")  # fmt: skip
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18", help="default: %(default)s")
     parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
     parser.add_argument(
@@ -76,7 +77,9 @@ def _train(options: argparse.Namespace) -> int:
     # By name: the trainer does not know the calibration, and the user could have typed the same.
     rate = ["--false-reject-rate", options.false_reject_rate] if options.false_reject_rate else []
     lots = ["--lots", options.lots] if options.lots else []
-    return invoke("calibrate", ["--bundle", str(options.out), "--good", str(options.data), *rate, *lots])
+    bundle_option = ["--bundle", str(options.out)]
+    invoke("calibrate", [*bundle_option, "--good", str(options.data), *rate, *lots])
+    return invoke("report", [*bundle_option, "--out", str(options.out.with_name(f"{options.out.name}.html"))])
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:

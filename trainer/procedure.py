@@ -50,6 +50,7 @@ PACKAGES = ("torch", "numpy", "onnx", "opencv-python-headless")
 # Fewer photographs, and a fifth of them held back certifies less than the usual 1 %.
 FEW_PHOTOGRAPHS = 495
 FOLDS, HELD_BACK = 5, 0.2
+Losses = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,13 @@ def learn(order: Order) -> Bundle:
     weights = find_weights(order.backbone, order.weights, order.seed)
     _announce(order, split, weights)
     with _working_folder(order) as folder:
-        network, *folds = _train(order, split, weights, folder)
+        (network, losses), *folds = _train(order, split, weights, folder)
         shutil.rmtree(folds_folder(order.out), ignore_errors=True)
-        for number, (head, left_out) in enumerate(zip(folds, split.folds, strict=True), start=1):
+        for number, ((head, curve), left_out) in enumerate(zip(folds, split.folds, strict=True), start=1):
             target = folds_folder(order.out) / str(number)
             target.parent.mkdir(exist_ok=True)
-            _write(order, weights, head, _fold_provenance(order, split, left_out), target)
-        return _write(order, weights, network, _provenance(order, split.train, split.kept), order.out)
+            _write(order, weights, head, _fold_provenance(order, split, left_out, curve), target)
+        return _write(order, weights, network, _provenance(order, split.train, split.kept, losses), order.out)
 
 
 def _write(order: Order, weights: Weights, network: SimpleNet, provenance: Provenance, out: Path) -> Bundle:
@@ -188,7 +189,7 @@ def _working_folder(order: Order) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[SimpleNet]:
+def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[tuple[SimpleNet, Losses]]:
     """The network of all photographs to train on, and then one for each fold without it, on the same features."""
     grid = order.preprocessing.input_size // PATCH_STRIDE
     channels = sum(BACKBONES[order.backbone].channels)
@@ -216,7 +217,7 @@ def _features(order: Order, train: Sequence[Photograph], weights: Weights, store
 
 def _run_epochs(
     order: Order, features: Features, name: str, images: NDArray[np.intp], checkpoint: Checkpoint
-) -> SimpleNet:
+) -> tuple[SimpleNet, Losses]:
     reports: list[EpochReport] = []
     began = time.monotonic()
     with tqdm(total=order.recipe.epochs, desc=name, unit="epoch", disable=None) as bar:
@@ -227,13 +228,12 @@ def _run_epochs(
             bar.update(report.epoch - bar.n)
 
         network = train_head(features, order.recipe, order.seed, order.device, show, checkpoint, images)
-    if reports:
-        spent, last = time.monotonic() - began, reports[-1]
-        print(f"trained:    {last.epoch} epochs in {spent:.0f} s, loss {last.loss:.4f} at the last", flush=True)
-    return network
+    spent, last = time.monotonic() - began, reports[-1]
+    print(f"trained:    {last.epoch} epochs in {spent:.0f} s, loss {last.loss:.4f} at the last", flush=True)
+    return network, last.losses
 
 
-def _provenance(order: Order, train: Sequence[Photograph], kept: Sequence[Photograph]) -> Provenance:
+def _provenance(order: Order, train: Sequence[Photograph], kept: Sequence[Photograph], losses: Losses) -> Provenance:
     return Provenance(
         dataset_digest=_dataset_digest([*train, *kept]),
         images=len(train),
@@ -243,13 +243,14 @@ def _provenance(order: Order, train: Sequence[Photograph], kept: Sequence[Photog
         versions=package_versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         trained_on=tuple(photograph.fingerprint for photograph in train),
+        losses=losses,
     )
 
 
-def _fold_provenance(order: Order, split: Split, left_out: NDArray[np.intp]) -> Provenance:
+def _fold_provenance(order: Order, split: Split, left_out: NDArray[np.intp], losses: Losses) -> Provenance:
     inside = set(left_out.tolist())
     train = [photograph for index, photograph in enumerate(split.train) if index not in inside]
-    return _provenance(order, train, [split.train[index] for index in left_out])
+    return _provenance(order, train, [split.train[index] for index in left_out], losses)
 
 
 def _dataset_digest(photographs: Sequence[Photograph]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,20 @@ CHECKPOINT_EVERY_S = 10.0
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Mean loss of one finished epoch (1-based), and the share of patches that were still within the margin."""
+    """The finished epoch (1-based) of how many, with the mean loss of each one so far, resumed ones included.
+
+    `active_share` is the share of patches that were still within the margin in this epoch.
+    """
 
     epoch: int
     epochs: int
-    loss: float
+    losses: tuple[float, ...]
     active_share: float
+
+    @property
+    def loss(self) -> float:
+        """This epoch's."""
+        return self.losses[-1]
 
 
 @dataclass
@@ -44,7 +52,13 @@ class Run:
 
     network: SimpleNet
     optimisers: tuple[torch.optim.Optimizer, ...]
-    epoch: int = 0
+    losses: list[float] = field(default_factory=list)
+    active_share: float = 1.0
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are finished."""
+        return len(self.losses)
 
     @classmethod
     def fresh(cls, channels: int, recipe: Recipe, seed: int, device: torch.device) -> Run:
@@ -63,7 +77,8 @@ class Run:
         return {
             "network": self.network.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "epoch": self.epoch,
+            "losses": self.losses,
+            "active_share": self.active_share,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -71,7 +86,7 @@ class Run:
         self.network.load_state_dict(state["network"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-        self.epoch = state["epoch"]
+        self.losses, self.active_share = state["losses"], state["active_share"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,8 @@ def train_head(
 ) -> SimpleNet:
     """Train adaptor and discriminator on patch features for the recipe's epochs; returns the last epoch in eval mode.
 
-    Only the photographs at `images` are trained on, where they are named.
+    Only the photographs at `images` are trained on, where they are named. `on_epoch` also hears of a run that was
+    finished when it was resumed.
     The same seed on the same machine with the same number of threads gives the same bits, resumed from `checkpoint` or
     not.
     """
@@ -131,16 +147,22 @@ def train_head(
     noise = GaussianNoise(recipe.noise_sigma, training_dtype(device))
     saved = time.monotonic()
     chosen = np.arange(len(features.patches)) if images is None else images
+    if on_epoch and run.epoch == recipe.epochs:
+        on_epoch(_report(run, recipe))
     while run.epoch < recipe.epochs:
-        report = _epoch(run, features, chosen, recipe, noise, np.random.default_rng([seed, run.epoch]))
+        _epoch(run, features, chosen, recipe, noise, np.random.default_rng([seed, run.epoch]))
         # The last epoch, too: a disk that is full when the bundle is written must not cost the training.
         due = run.epoch == recipe.epochs or time.monotonic() - saved > CHECKPOINT_EVERY_S
         if checkpoint and due:
             checkpoint.save(run)
             saved = time.monotonic()
         if on_epoch:
-            on_epoch(report)
+            on_epoch(_report(run, recipe))
     return run.network.eval()
+
+
+def _report(run: Run, recipe: Recipe) -> EpochReport:
+    return EpochReport(run.epoch, recipe.epochs, tuple(run.losses), run.active_share)
 
 
 def _epoch(
@@ -150,7 +172,7 @@ def _epoch(
     recipe: Recipe,
     noise: GaussianNoise,
     rng: np.random.Generator,
-) -> EpochReport:
+) -> None:
     """One pass in an order of its own; `rng` belongs to this epoch alone, so that nothing of it needs saving."""
     device = run.network.adaptor.weight.device
     order = rng.permutation(images)
@@ -161,8 +183,8 @@ def _epoch(
         value, share = _step(run, patches, drawn, recipe.margin)
         losses.append(value)
         shares.append(share)
-    run.epoch += 1
-    return EpochReport(run.epoch, recipe.epochs, torch.stack(losses).mean().item(), float(np.mean(shares)))
+    run.losses.append(torch.stack(losses).mean().item())
+    run.active_share = float(np.mean(shares))
 
 
 def load_batch(features: Features, images: np.ndarray, device: torch.device) -> Tensor:

@@ -11,11 +11,11 @@ import numpy as np
 
 from calibration.binomial import proportion_interval
 from calibration.evidence import GOOD, Evidence, Picture
-from calibration.page.charts import Lane, Limits, colour_bar, histogram_chart, score_meter
+from calibration.page.charts import Lane, Limits, colour_bar, histogram_chart, loss_chart, score_meter
 from calibration.page.document import document, embedded, facts, table, tile_row
 from calibration.page.heat import outlined, overlaid
 from calibration.threshold import percent
-from engines.bundle import Calibration, Parity
+from engines.bundle import Calibration, Parity, Provenance
 
 _METHODS = {
     "conformal": "conformal rule: certified on average over calibrations",
@@ -45,6 +45,7 @@ def render(evidence: Evidence) -> str:
             _guards(evidence.calibration),
             _gallery(evidence),
             _engines(evidence),
+            _training(evidence.bundle.info.provenance),
             '<h2>Where this comes from</h2><div class="panel facts">'
             f"{facts(evidence.bundle.info, evidence.calibration, evidence.engine, evidence.bundle.digest)}</div>",
         ]
@@ -252,6 +253,17 @@ def _engines(evidence: Evidence) -> str:
         note = f"One part at a time on this machine, {len(evidence.parts)} parts, with reading left out."
         columns.append(_column("Timing", table(("stage, ms", "median", "95 %", "slowest"), rows), note))
     return f'<div class="columns">{"".join(columns)}</div>'
+
+
+def _training(trained: Provenance) -> str:
+    if not trained.losses:
+        return ""
+    note = (
+        "Mean loss of the photographs trained on, by epoch; the last epoch is the one that runs. A loss says that "
+        "training went well, not how well defects are found."
+    )
+    chart = loss_chart(trained.losses)
+    return f'<h2>Training</h2><div class="panel">{chart}<p class="soft small">{note}</p></div>'
 
 
 def _column(title: str, content: str, note: str) -> str:

@@ -152,6 +152,26 @@ def stage_chart(stages: Mapping[str, float]) -> str:
     return _svg("\n".join(body), 64, "Stages of the middle part's time")
 
 
+def loss_chart(losses: Sequence[float]) -> str:
+    """The mean loss of every epoch of the training, from the first on the left."""
+    height, top = 150.0, 14.0
+    axis = _Axis(1.0, max(float(len(losses)), 2.0), "epoch", whole=True)
+    highest = max(losses) or 1.0
+    floor = top + height
+    points = " ".join(
+        f"{axis.x(epoch):.1f},{floor - height * loss / highest:.1f}" for epoch, loss in enumerate(losses, start=1)
+    )
+    body = [f'<line class="rule" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{floor}" y2="{floor}"/>']
+    for share in (0.0, 0.5, 1.0):
+        y = floor - height * share
+        body.append(
+            f'<text class="tick" x="{_LEFT - 14}" y="{y + 4:.1f}" text-anchor="end">{share * highest:.3g}</text>'
+        )
+    body.append(f'<polyline class="curve" points="{points}"/>')
+    body.append(axis.ticks(floor))
+    return _svg("\n".join(body), floor + 38, f"Loss of {len(losses)} epochs, {losses[-1]:.4g} at the last")
+
+
 def colour_bar() -> str:
     """The legend of the heat maps' scale."""
     stops = "".join(
@@ -188,19 +208,21 @@ def score_meter(score: float, threshold: float, low: float, high: float) -> str:
 class _Axis:
     low: float
     high: float
+    title: str = "score"
+    whole: bool = False
 
     def x(self, value: float) -> float:
         return _LEFT + (value - self.low) / (self.high - self.low) * (_WIDTH - _LEFT - _RIGHT)
 
     def ticks(self, y: float) -> str:
-        step = _nice((self.high - self.low) / 8)
+        step = max(_nice((self.high - self.low) / 8), 1.0 if self.whole else 0.0)
         first = math.ceil(self.low / step)
         values = [step * index for index in range(first, math.floor(self.high / step) + 1)]
         marks = "".join(
             f'<text class="tick" x="{self.x(value):.1f}" y="{y + 16:.1f}" text-anchor="middle">{value:g}</text>'
             for value in (round(value, 10) for value in values)
         )
-        return f'{marks}<text class="tick" x="{_LEFT - 14}" y="{y + 16:.1f}" text-anchor="end">score</text>'
+        return f'{marks}<text class="tick" x="{_LEFT - 14}" y="{y + 16:.1f}" text-anchor="end">{self.title}</text>'
 
 
 def _nice(step: float) -> float:

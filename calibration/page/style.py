@@ -37,6 +37,7 @@ th { color: var(--soft); font-weight: 500; } td.n, th.n { text-align: right; }
 .chart .lane { fill: var(--ink); font-size: 13px; } .chart .in-bar { fill: #fff; font-weight: 600; }
 .rule { stroke: var(--line); } .reject { fill: var(--bad); opacity: 0.07; }
 .review { fill: var(--warn); opacity: 0.16; } .whisker { stroke: var(--bad); stroke-width: 4; opacity: 0.55; }
+.curve { fill: none; stroke: var(--good-dot); stroke-width: 2; stroke-linejoin: round; }
 .bar.good { fill: var(--good-dot); } .bar.defective { fill: var(--bad-dot); }
 .limit { stroke: var(--bad); stroke-width: 1.5; stroke-dasharray: 5 4; }
 .chart .limit-label { fill: var(--bad); font-weight: 600; }

@@ -35,7 +35,7 @@ def trained(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_train_leaves_a_calibrated_bundle_and_nothing_else(trained: Path, photos: Path) -> None:
+def test_train_leaves_a_calibrated_bundle_its_page_and_nothing_else(trained: Path, photos: Path) -> None:
     bundle = Bundle.open(trained)
     provenance = bundle.info.provenance
     assert provenance.images == 6
@@ -44,7 +44,9 @@ def test_train_leaves_a_calibrated_bundle_and_nothing_else(trained: Path, photos
     assert len(provenance.trained_on) == 6
     assert bundle.latest_calibration.parts == 4
     assert bundle.info.backbone.weights_source == "random, seed 0"
-    assert [path.name for path in trained.parent.iterdir()] == ["part"]
+    assert sorted(path.name for path in trained.parent.iterdir()) == ["part", "part.html"]
+    assert len(provenance.losses) == provenance.recipe["epochs"]
+    assert "at the last" in (trained.parent / "part.html").read_text(encoding="utf-8")
 
 
 def test_few_photographs_are_trained_in_folds_whose_heads_score_what_they_have_not_seen(

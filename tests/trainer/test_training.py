@@ -59,8 +59,10 @@ def test_a_stopped_training_resumes_to_the_same_bits(
         train_head(features, SHORT, 4, on_epoch=stop_after(2), checkpoint=checkpoint)  # type: ignore[arg-type]
     seen: list[EpochReport] = []
     resumed = train_head(features, SHORT, 4, on_epoch=seen.append, checkpoint=checkpoint)
-    assert [report.epoch for report in seen] == [3]
+    assert [(report.epoch, len(report.losses)) for report in seen] == [(3, 3)]
     assert torch.equal(weights(resumed), weights(trained))
+    train_head(features, SHORT, 4, on_epoch=seen.append, checkpoint=checkpoint)
+    assert seen == [seen[0]] * 2, "a finished training still tells its losses"
 
 
 def test_a_checkpoint_of_other_settings_is_refused(

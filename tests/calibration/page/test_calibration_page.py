@@ -87,6 +87,20 @@ def test_the_page_says_what_is_certified_and_why_sigma_is_not_offered(page: Path
         assert sentence in text
 
 
+def test_the_page_draws_how_the_training_went(bundle_copy: Any, calibrated_bundle: Bundle, tmp_path: Path) -> None:
+    info = calibrated_bundle.info
+    trained = msgspec.structs.replace(info.provenance, losses=(0.5, 0.25, 0.125))
+    bundle = update_bundle(bundle_copy(calibrated_bundle), msgspec.structs.replace(info, provenance=trained))
+    out = tmp_path / "report.html"
+    assert main(["report", "--bundle", str(bundle.path), "--out", str(out)]) == 0
+    html = out.read_text(encoding="utf-8")
+    points = re.findall(r'<polyline class="curve" points="([^"]*)"', html)[0].split()
+    heights = [float(point.split(",")[1]) for point in points]
+    assert len(heights) == 3
+    assert heights[1] - heights[0] == pytest.approx(2 * (heights[2] - heights[1]), abs=0.2)
+    assert "Loss of 3 epochs, 0.125 at the last" in html
+
+
 def test_the_page_says_what_every_guard_sees(page: Path, calibrated_bundle: Bundle) -> None:
     text = page.read_text().replace("\N{NO-BREAK SPACE}", " ")
     section = text.partition("<h2>Guards</h2>")[2].partition("<h2>")[0]
