@@ -1,4 +1,4 @@
-"""Accuracy on data sets with known defects: SimpleNet beside a nearest-neighbour memory bank on the same features.
+"""Accuracy on data sets with known defects: SimpleNet beside methods without training on the same features.
 
 Every photograph of `train/good` is trained on (nothing is held back for calibration), the last epoch counts, and the
 test photographs are looked at once, after it. Rows already in the JSON file are not run again.
@@ -40,11 +40,13 @@ from engines.errors import DataError, InspectError
 from engines.export import PATCH_STRIDE, map_matrix
 from engines.images import check_images, read_image
 from engines.preprocess import Preprocessing
+from trainer.anoco import AnchoredNormals
 from trainer.backbone import build_backbone
 from trainer.data import Dataset, Sample, scan_dataset
 from trainer.evaluation import read_mask
 from trainer.features import Features, extract, patch_features
-from trainer.memory_bank import build_memory_bank
+from trainer.memory_bank import build_memory_bank, choose_patches, coreset_size
+from trainer.methods import METHODS
 from trainer.metrics import image_metrics, pixel_metrics
 from trainer.recipe import RECIPES
 from trainer.training import train_head
@@ -67,7 +69,7 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What decides a row's figures. The memory bank has no recipe and no epochs."""
+    """What decides a row's figures. Methods without training have no recipe and no epochs."""
 
     data: str
     field: Field
@@ -196,8 +198,10 @@ def measure_run(job: Job) -> Row:
 
 def _train(job: Job) -> Detector:
     patches = np.load(job.train, mmap_mode="c")
-    if job.run.recipe is None:
+    if job.run.method == "patchcore":
         return build_memory_bank(patches, seed=job.run.seed)
+    if job.run.method == "anoco":
+        return AnchoredNormals(choose_patches(patches, coreset_size(patches), job.run.seed))
     features = Features(patches, grid=math.isqrt(patches.shape[1]))
     return train_head(features, RECIPES[job.run.recipe].with_epochs(job.run.epochs), job.run.seed, CPU)
 
@@ -291,7 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18")
     parser.add_argument("--weights", help="file of its ImageNet weights (default: where `train` looks for them)")
     parser.add_argument("--recipe", choices=RECIPES, default="paper")
-    parser.add_argument("--method", choices=("simplenet", "patchcore"), nargs="+", default=["simplenet", "patchcore"])
+    parser.add_argument("--method", choices=METHODS, nargs="+", default=["simplenet", "patchcore"])
     parser.add_argument("--field", choices=("crop", "full"), nargs="+", default=["crop"])
     parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (default: 3)")
     parser.add_argument(

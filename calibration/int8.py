@@ -41,8 +41,10 @@ BLOCK_SHARES = (0.15, 0.3, 0.5)
 STEM_AND_HEAD = ("stem", "head")
 _CONVOLUTIONS = {"stem": ("conv1",), "head": ("head.level2", "head.level3")}
 
-# Never quantised: the score's last layers, the map and the embeddings.
+# Never quantised: the score's last layers, the map and the embeddings; of a bank everything, because a distance to the
+# nearest of many neighbours is below what 8 bits tell apart.
 _FLOAT = ("centred", "head.upsampled", "head.hidden", "head.active", "head.patches", "map.rows", "map.blurred", "means")
+_BANK = ("search.", "bank.")
 _LEVELS = "layer"
 
 
@@ -174,8 +176,13 @@ def _quantised(original: onnx.ModelProto, ranges: Parts) -> onnx.ModelProto:
             # Symmetric activations. Asymmetric ones kept a convolution in float32 and took twice the time in
             # OpenVINO, and were no more accurate.
             preset=nncf.QuantizationPreset.PERFORMANCE,
-            ignored_scope=nncf.IgnoredScope(names=list(_FLOAT)),
+            ignored_scope=nncf.IgnoredScope(names=_never_quantised(original)),
         )
+
+
+def _never_quantised(model: onnx.ModelProto) -> list[str]:
+    names = (node.name for node in model.graph.node)
+    return [name for name in names if name in _FLOAT or name.startswith(_BANK)]
 
 
 def _belongs(node: Any, parts: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines import atomic
+from engines.bank import Bank
 from engines.errors import BundleError, CalibrationError, PrecisionError
 from engines.foreign import UNREADABLE
 from engines.head import Head, decode_head, encode_head
@@ -322,8 +323,8 @@ class Bundle:
             path = self.path / _SIGNATURE
             return path.read_bytes()[:_LARGEST_SIGNATURE] if path.exists() else None
 
-    def load_head(self) -> Head:
-        """Read the unfolded head. Needs the `train` extra."""
+    def load_head(self) -> Head | Bank:
+        """Read the unfolded head, or the bank of a network that was not trained. Needs the `train` extra."""
         return decode_head(self._read(_HEAD), str(self.path / _HEAD))
 
     def read_guards(self, calibration: Calibration) -> bytes:
@@ -360,7 +361,7 @@ def folds_folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.folds")
 
 
-def write_bundle(path: str | Path, info: BundleInfo, model: bytes, head: Head) -> Bundle:
+def write_bundle(path: str | Path, info: BundleInfo, model: bytes, head: Head | Bank) -> Bundle:
     """Write a new, uncalibrated bundle, or replace one, in one step; a kill leaves the old one or the new one.
 
     Raises BundleError where `path` is something else than a bundle, or the disk is full or refuses.

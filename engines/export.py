@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from engines import __version__
 from engines.backbones import BATCH_NORM_EPS, IMAGENET_MEAN, IMAGENET_STD, Backbone
+from engines.bank import Bank
 from engines.errors import UsageError, WeightsError
 from engines.extras import import_extra
 from engines.head import LEAKY_SLOPE, FoldedHead, Head
@@ -27,10 +28,13 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 PATCH_STRIDE = 8
 MAP_SIGMA = 4.0
+_TINY = 1e-12  # keeps a patch of nothing from being divided by its length
 _TRUNCATE = 4.0  # scipy's: the kernel ends at four sigma
 
 
-def build_model(backbone: Backbone, weights: Weights, head: Head, input_size: int, opset: int = 17) -> onnx.ModelProto:
+def build_model(
+    backbone: Backbone, weights: Weights, head: Head | Bank, input_size: int, opset: int = 17
+) -> onnx.ModelProto:
     """Build the graph `frames` uint8 `(N, S, S, 3)` RGB -> `scores` `(N,)`, `maps` `(N, S, S)`, `embeddings` `(N, C)`.
 
     `weights` is the backbone's torchvision state dict. Outputs are float32, the batch is dynamic. Needs the `train`
@@ -39,14 +43,17 @@ def build_model(backbone: Backbone, weights: Weights, head: Head, input_size: in
     if input_size < 16 or input_size % 16:
         raise UsageError(f"expected an input size that is a multiple of 16, found {input_size}; change resize or crop")
     channels = sum(backbone.channels)
-    if head.adaptor.shape != (channels, channels):
+    if head.channels != channels:
         raise WeightsError(
-            f"expected a head for {channels} channels ({backbone.name}), found one for {head.adaptor.shape[1]}; "
+            f"expected a head for {channels} channels ({backbone.name}), found one for {head.channels}; "
             "train the head on this backbone"
         )
     graph = _Graph(import_extra("onnx", "train"))
     level2, level3 = _resnet(graph, _centred(graph), backbone, weights)
-    patches = _patch_scores(graph, level2, level3, head.fold(backbone.channels[0]))
+    if isinstance(head, Bank):
+        patches = _distances(graph, level2, level3, head, input_size // PATCH_STRIDE)
+    else:
+        patches = _patch_scores(graph, level2, level3, head.fold(backbone.channels[0]))
     _outputs(graph, patches, level2, level3, input_size)
     return _model(graph, input_size, channels, opset)
 
@@ -100,6 +107,20 @@ class _Graph:
         """Add a constant, float64 rounded to float32."""
         rounded = array.astype(np.float32) if array.dtype == np.float64 else array
         self.constants.append(self.onnx.numpy_helper.from_array(np.ascontiguousarray(rounded), name))
+        return name
+
+    def axis(self, number: int) -> str:
+        """Name of the constant that says along which axis."""
+        name = f"axis.{number}"
+        if all(constant.name != name for constant in self.constants):
+            self.constant(name, np.array([number], np.int64))
+        return name
+
+    def nearest(self, name: str, closeness: str, count: int) -> str:
+        """Append the search for the `count` largest numbers of each row; their places are the second output."""
+        wanted = self.constant(f"{name}.count", np.array([count], np.int64))
+        outputs = [f"{name}.closeness", name]
+        self.nodes.append(self.onnx.helper.make_node("TopK", [closeness, wanted], outputs, name, axis=-1))
         return name
 
     def conv(
@@ -210,6 +231,72 @@ def _patch_scores(graph: _Graph, level2: str, level3: str, head: FoldedHead) -> 
     hidden = graph.add("Add", "head.hidden", [fine, _upsampled(graph, coarse)])
     active = graph.add("LeakyRelu", "head.active", [hidden], alpha=LEAKY_SLOPE)
     return graph.conv("head.patches", active, head.out_weight[None, :, None, None], np.array([head.out_bias]))
+
+
+def _distances(graph: _Graph, level2: str, level3: str, bank: Bank, grid: int) -> str:
+    """How far each patch is from what the bank makes of it.
+
+    The search is one matrix product, q . v - |v|^2 / 2, largest where |q - v| is smallest. In half precision it may
+    take a vector for another that is as near; the distance is then taken from the difference of the two, so that it
+    is not itself a small difference of large rounded numbers.
+    """
+    queries = _queries(graph, level2, level3, bank)
+    vectors = bank.vectors.astype(np.float64)
+    if bank.of_unit_length:
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(_TINY)
+    # More of a distance is left in few bits without the common part.
+    centre = vectors.mean(axis=0)
+    vectors -= centre
+    centred = graph.add("Sub", "search.centred", [queries, graph.constant("search.centre", centre)])
+    table = graph.constant("search.vectors", vectors)
+    penalty = graph.constant("search.penalty", np.square(vectors).sum(axis=1) / -2)
+    closeness = graph.add("Gemm", "search.closeness", [centred, table, penalty], transB=1)
+    nearest = graph.nearest("search.nearest", closeness, bank.neighbours)
+    found = graph.add("Gather", "bank.found", [table, nearest])
+    every = graph.add("Unsqueeze", "bank.queries", [centred, graph.axis(1)])
+    drift = graph.add("Sub", "bank.ways", [found, every])
+    if bank.neighbours > 1:
+        drift = _mean_drift(graph, drift)
+    shape = graph.constant("bank.grid", np.array([-1, 1, grid, grid], np.int64))
+    return graph.add("Reshape", "head.patches", [_length(graph, "bank.score", drift), shape])
+
+
+def _queries(graph: _Graph, level2: str, level3: str, bank: Bank) -> str:
+    """All patches of all frames, float `(N P, C)`."""
+    levels = [_pooled(graph, level2), _upsampled(graph, _pooled(graph, level3))]
+    last = graph.add(
+        "Transpose", "search.last", [graph.add("Concat", "search.levels", levels, axis=1)], perm=[0, 2, 3, 1]
+    )
+    rows = graph.constant("search.rows", np.array([-1, bank.channels], np.int64))
+    patches = graph.add("Reshape", "search.patches", [last, rows])
+    if not bank.of_unit_length:
+        return patches
+    return graph.add("Div", "search.directions", [patches, _length(graph, "bank.patch", patches)])
+
+
+def _mean_drift(graph: _Graph, ways: str) -> str:
+    """Mean `(N P, 1, C)` of the ways `(N P, k, C)` to the neighbours, weighted by their cosines, 1 - d^2 / 2."""
+    squares = _squares(graph, "bank.ways", ways)
+    half = graph.add("Mul", "bank.opening", [squares, graph.constant("bank.half", np.array(-0.5))])
+    cosine = graph.add("Add", "bank.cosine", [half, graph.constant("bank.one", np.array(1.0))])
+    affinity = graph.add("Max", "bank.affinity", [cosine, graph.constant("bank.least", np.array(_TINY))])
+    total = graph.add("ReduceSum", "bank.total", [affinity, graph.axis(1)])
+    weights = graph.add("Div", "bank.weights", [affinity, total])
+    weighted = graph.add("Mul", "bank.weighted", [ways, weights])
+    return graph.add("ReduceSum", "bank.drifts", [weighted, graph.axis(1)])
+
+
+def _squares(graph: _Graph, name: str, source: str) -> str:
+    """Sum of squares along the last axis, which stays. ReduceL2 takes its axes in another way from opset 18 on."""
+    return graph.add(
+        "ReduceSum", f"{name}.sum", [graph.add("Mul", f"{name}.squares", [source, source]), graph.axis(-1)]
+    )
+
+
+def _length(graph: _Graph, name: str, source: str) -> str:
+    least = graph.constant(f"{name}.least", np.array(_TINY))
+    squares = graph.add("Max", f"{name}.positive", [_squares(graph, name, source), least])
+    return graph.add("Sqrt", f"{name}.length", [squares])
 
 
 def _pooled(graph: _Graph, level: str) -> str:

@@ -32,15 +32,20 @@ HALF_MAX = 65504.0
 # stay float32. benchmarks/half_errors.py prints how far parts go beyond what was measured: 1.2 times.
 HEADROOM = 8.0
 
-# What stays float32 whatever its range, by the layer's name or the last part of it, with the reason. All of it is next
-# to no work. benchmarks/half_errors.py prints what each is worth; docs/architecture.md has the table, and why the stem,
-# which is worth more, is not among them.
+# What stays float32 whatever its range, by the layer's name or its last or first part, with the reason. All of it is
+# next to no work. benchmarks/half_errors.py prints what each is worth; docs/architecture.md has the table, and why the
+# stem, which is worth more, is not among them.
 KEPT: Mapping[str, str] = {
     **dict.fromkeys(("head.patches", "peak", "scores"), "the score is not rounded"),
     **dict.fromkeys(("map.rows", "map.blurred", "maps"), "the map is not rounded"),
     **dict.fromkeys(("means", "embeddings"), "an output is float32"),
     "mean": "it adds a whole grid's numbers",
+    "bank": "the distance to the bank is not rounded",
 }
+
+
+# Of these the absolute terms are added up, too. Products of the map stay float32.
+_PRODUCTS = ("Conv", "Gemm")
 
 
 class LayerRange(msgspec.Struct, frozen=True):
@@ -107,7 +112,7 @@ def measure_ranges(model: onnx.ModelProto, frames: NDArray[np.uint8]) -> dict[st
     """Peak and sum (see LayerRange) of every layer of a float32 network on frames `(N, S, S, 3)`.
 
     ONNX Runtime runs it with every layer's output as an output of the network, beside it every convolution once more
-    with the absolute values of its input, weights and bias.
+    with the absolute values of its input, weights and bias; so for a bank's product.
     """
     with without_telemetry():
         import onnxruntime
@@ -137,7 +142,7 @@ def _with_sums(onnx: Any, model: onnx.ModelProto) -> onnx.ModelProto:
     graph = wider.graph
     constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     for node in list(graph.node):
-        if node.op_type != "Conv":
+        if node.op_type not in _PRODUCTS:
             continue
         source, *weights = node.input
         twin = onnx.NodeProto.FromString(node.SerializeToString())
@@ -157,7 +162,7 @@ def _twin(layer: str) -> str:
 
 
 def _sum_of(node: onnx.NodeProto, largest: Mapping[str, float]) -> float:
-    if node.op_type == "Conv":
+    if node.op_type in _PRODUCTS:
         return largest[_twin(node.name)]
     peak = largest[node.output[0]]
     if node.op_type != "AveragePool":
@@ -181,8 +186,13 @@ def _judged(
         reads = max((peaks.get(name, 0.0) for name in node.input), default=0.0)
         yield msgspec.structs.replace(
             entry,
-            kept=kept.get(node.name) or kept.get(node.name.rpartition(".")[2]) or _overflowing(max(peak, total, reads)),
+            kept=next(filter(None, map(kept.get, _names(node.name))), "") or _overflowing(max(peak, total, reads)),
         )
+
+
+def _names(layer: str) -> tuple[str, str, str]:
+    """A layer's name, the last part of it and the first."""
+    return layer, layer.rpartition(".")[2], layer.partition(".")[0]
 
 
 def _overflowing(largest: float) -> str:
@@ -201,6 +211,7 @@ class _Rewriter:
         self._nodes: list[Any] = []
         self._written: dict[str, NDArray[Any]] = {}
         self._is_half: dict[str, bool] = {}
+        self._places = {node.output[1] for node in self._model.graph.node if node.op_type == "TopK"}
 
     def rewritten(self) -> onnx.ModelProto:
         graph = self._model.graph
@@ -224,7 +235,8 @@ class _Rewriter:
         """The name under which a layer reads one of its inputs in its own type."""
         if name in self._constants:
             return self._constant(name, half)
-        if self._is_half.get(name, half) == half:  # also the frames, and an input that is left out
+        # Also the frames, an input that is left out, and places in a table, which are whole numbers.
+        if name in self._places or self._is_half.get(name, half) == half:
             return name
         cast = f"{name}.{'half' if half else 'float'}"
         if cast not in self._is_half:

@@ -1,4 +1,4 @@
-"""SimpleNet's trained head as plain arrays, and its exact folding into one affine map per level."""
+"""SimpleNet's trained head as plain arrays, its exact folding into one affine map per level, and heads on disk."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.backbones import BATCH_NORM_EPS
+from engines.bank import Bank
 from engines.errors import BundleError
 from engines.extras import import_extra
 
@@ -51,6 +52,11 @@ class Head:
     out_weight: Array
     out_bias: Array
 
+    @property
+    def channels(self) -> int:
+        """Channels of a patch."""
+        return int(self.adaptor.shape[1])
+
     def fold(self, level2_channels: int) -> FoldedHead:
         """Fold adaptor, hidden layer and BatchNorm into one affine map, split between levels 2 and 3.
 
@@ -68,22 +74,31 @@ class Head:
         )
 
 
-def encode_head(head: Head) -> bytes:
+_FIELDS = fields(Head)
+
+
+def encode_head(head: Head | Bank) -> bytes:
     """Return the bytes of the head's safetensors file."""
-    tensors = {field.name: np.ascontiguousarray(getattr(head, field.name), np.float32) for field in fields(Head)}
+    arrays = head.tensors() if isinstance(head, Bank) else {field.name: getattr(head, field.name) for field in _FIELDS}
+    tensors = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     return bytes(import_extra("safetensors.numpy", "train").save(tensors))
 
 
-def decode_head(data: bytes, name: str) -> Head:
+def decode_head(data: bytes, name: str) -> Head | Bank:
     """Decode the bytes of a head's safetensors file; `name` is for the message. Raises BundleError."""
     safetensors = import_extra("safetensors.numpy", "train")
     try:
         tensors = safetensors.load(data)
     except Exception as error:  # its SafetensorError derives from Exception alone
         raise BundleError(f"{name}: no safetensors file ({error}); export the bundle again") from None
-    expected = {field.name for field in fields(Head)}
+    if set(tensors) == {"vectors", "neighbours"}:
+        return Bank.from_tensors(tensors, name)
+    expected = {field.name for field in _FIELDS}
     if set(tensors) != expected:
-        raise BundleError(f"{name}: expected the tensors {sorted(expected)}, found {sorted(tensors)}")
+        raise BundleError(
+            f"{name}: expected the tensors {sorted(expected)}, or a bank's vectors and neighbours, "
+            f"found {sorted(tensors)}"
+        )
     head = Head(**tensors)
     _check_shapes(head, name)
     return head
@@ -92,7 +107,7 @@ def decode_head(data: bytes, name: str) -> Head:
 def _check_shapes(head: Head, name: str) -> None:
     hidden, channels = head.hidden_weight.shape if head.hidden_weight.ndim == 2 else (0, 0)
     shapes = {"adaptor": (channels, channels), "hidden_weight": (hidden, channels), "out_bias": (1,)}
-    for field in fields(Head):
+    for field in _FIELDS:
         expected, array = shapes.get(field.name, (hidden,)), getattr(head, field.name)
         if array.shape != expected or array.dtype != np.float32:
             raise BundleError(

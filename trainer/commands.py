@@ -10,6 +10,7 @@ from engines.backbones import BACKBONES
 from engines.cli import Command, invoke
 from engines.errors import UsageError
 from engines.extras import import_extra
+from trainer.methods import METHODS
 from trainer.recipe import PAPER, RECIPES
 
 _WEIGHTS_HELP = (
@@ -26,6 +27,9 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
                         "a page about it is written beside it, as BUNDLE.html")  # fmt: skip
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18", help="default: %(default)s")
     parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
+    parser.add_argument("--method", choices=METHODS, default="simplenet", help="simplenet trains; patchcore and anoco "
+                        "only collect what good parts look like: for the first day, with 5 to 20 photographs "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument(
         "--recipe", choices=RECIPES, default=PAPER.name, help="training settings (default: %(default)s)"
     )
@@ -59,6 +63,7 @@ def _train(options: argparse.Namespace) -> int:
             data=options.data,
             out=options.out,
             backbone=options.backbone,
+            method=options.method,
             recipe=RECIPES[options.recipe].with_epochs(options.epochs),
             preprocessing=Preprocessing(field=options.field, roi=options.roi),
             weights=options.weights,

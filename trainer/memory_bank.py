@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engines.bank import Bank
+
 CORESET_SHARE = 0.1
 PROJECTED_CHANNELS = 128
 
@@ -53,6 +55,10 @@ class MemoryBank:
         )
         self.size = len(vectors)
 
+    def to_head(self) -> Bank:
+        """The vectors as arrays, for export and for the bundle."""
+        return Bank(self._vectors[: self.size].numpy().copy())
+
     @torch.inference_mode()
     def patch_scores(self, patches: Tensor) -> Tensor:
         """Euclidean distance of each patch `(N, P, C)` to its nearest neighbour in the bank, float32 `(N, P)`."""
@@ -86,16 +92,35 @@ class MemoryBank:
 def build_memory_bank(
     patches: NDArray[np.float16], share: float = CORESET_SHARE, seed: int = 0, progress: Progress | None = None
 ) -> MemoryBank:
-    """Keep the `share` of patches `(N, P, C)` that covers the rest best.
+    """Keep the `share` of patches `(N, P, C)` that covers the rest best."""
+    return MemoryBank(choose_patches(patches, coreset_size(patches, share), seed, progress=progress))
 
-    Distances are taken on a seeded random projection to 128 channels (PatchCore section 3.2). `progress` is called
-    with the number of patches chosen and their final count.
+
+def coreset_size(patches: NDArray[np.float16], share: float = CORESET_SHARE) -> int:
+    """How many vectors the `share` of patches `(N, P, C)` is."""
+    return max(1, round(patches.shape[0] * patches.shape[1] * share))
+
+
+def choose_patches(
+    patches: NDArray[np.float16],
+    count: int,
+    seed: int = 0,
+    images: NDArray[np.intp] | None = None,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The `count` patches of `(N, P, C)` that cover the rest best, or all where there are no more: float32 `(K, C)`.
+
+    Only the photographs at `images` are looked at, where they are named. Distances are taken on a seeded random
+    projection to 128 channels (PatchCore section 3.2). `progress` is called with the number of patches chosen and
+    their final count.
     """
-    flat = patches.reshape(-1, patches.shape[-1])
+    images, each = np.arange(len(patches)) if images is None else images, patches.shape[1]
+    if count >= len(images) * each:
+        return torch.from_numpy(patches[images].astype(np.float32)).flatten(0, 1)
     generator = torch.Generator().manual_seed(seed)
-    start = int(torch.randint(len(flat), (1,), generator=generator))
-    chosen = greedy_coreset(_project(flat, generator), max(1, round(len(flat) * share)), start, progress)
-    return MemoryBank(torch.from_numpy(flat[chosen.numpy()].astype(np.float32)))
+    start = int(torch.randint(len(images) * each, (1,), generator=generator))
+    chosen = greedy_coreset(_project(patches, images, generator), count, start, progress).numpy()
+    return torch.from_numpy(patches[images[chosen // each], chosen % each].astype(np.float32))
 
 
 @torch.inference_mode()
@@ -150,14 +175,15 @@ def _shrink(distances: Tensor, points: Tensor, squares: Tensor, fresh: Tensor) -
                 torch.minimum(distances[rows], products.amin(1) + squares[rows], out=distances[rows])
 
 
-def _project(flat: NDArray[np.float16], generator: torch.Generator) -> Tensor:
-    """Gaussian random projection (Johnson-Lindenstrauss) of `(M, C)` to float32 `(M, 128)`."""
-    channels = flat.shape[1]
+def _project(patches: NDArray[np.float16], images: NDArray[np.intp], generator: torch.Generator) -> Tensor:
+    """Gaussian random projection (Johnson-Lindenstrauss) of photographs' patches to float32 `(M, 128)`."""
+    each, channels = patches.shape[1:]
     matrix = torch.randn(channels, PROJECTED_CHANNELS, generator=generator) / PROJECTED_CHANNELS**0.5
-    projected = torch.empty(len(flat), PROJECTED_CHANNELS)
-    for rows in _blocks(len(flat), 1 << 14):
-        torch.mm(torch.from_numpy(flat[rows].astype(np.float32)), matrix, out=projected[rows])
-    return projected - projected.mean(0)
+    projected = torch.empty(len(images), each, PROJECTED_CHANNELS)
+    for image, room in zip(images, projected, strict=True):
+        torch.mm(torch.from_numpy(patches[image].astype(np.float32)), matrix, out=room)
+    flat = projected.flatten(0, 1)
+    return flat.sub_(flat.mean(0))
 
 
 def _blocks(total: int, size: int) -> Iterator[slice]:

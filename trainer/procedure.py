@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from engines import __version__
 from engines.backbones import BACKBONES
+from engines.bank import Bank
 from engines.bundle import (
     SCHEMA,
     BackboneInfo,
@@ -33,14 +34,16 @@ from engines.bundle import (
 )
 from engines.errors import DataError, UsageError, WeightsError
 from engines.export import PATCH_STRIDE, build_model
+from engines.head import Head
 from engines.images import decode_image, fingerprint, read_bytes
 from engines.lots import FOLDERS, lots_of
 from engines.preprocess import Preprocessing
 from trainer.backbone import build_backbone
+from trainer.banks import collect
 from trainer.data import Photograph, hold_back, scan_dataset, split_folds
 from trainer.features import Features, extract, feature_store
+from trainer.methods import Method
 from trainer.recipe import Recipe
-from trainer.simplenet import SimpleNet
 from trainer.training import Checkpoint, EpochReport, settings_key, train_head
 from trainer.weights import Weights, find_weights
 
@@ -50,12 +53,13 @@ PACKAGES = ("torch", "numpy", "onnx", "opencv-python-headless")
 # Fewer photographs, and a fifth of them held back certifies less than the usual 1 %.
 FEW_PHOTOGRAPHS = 495
 FOLDS, HELD_BACK = 5, 0.2
-Losses = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Order:
     """What `train` was asked for; `weights` as in `find_weights`, `lots` as in `engines.lots.lots_of`.
+
+    `recipe` counts only where `method` trains.
 
     `held_back` is the share kept for calibration, `folds` how many further heads are trained, each without its part of
     the photographs; where both are None, few photographs are trained in folds, and of many a fifth is held back.
@@ -64,6 +68,7 @@ class Order:
     data: Path
     out: Path
     backbone: str
+    method: Method
     recipe: Recipe
     preprocessing: Preprocessing
     weights: str | None
@@ -84,6 +89,15 @@ class Split:
     folds: list[NDArray[np.intp]]
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """A head or a bank, the settings that made it, and the mean loss of each epoch; a bank has none."""
+
+    head: Head | Bank
+    settings: dict[str, str | int | float | bool]
+    losses: tuple[float, ...] = ()
+
+
 def learn(order: Order) -> Bundle:
     """Train on the photographs of `order` and write the bundle, not calibrated yet, and the folds' beside it.
 
@@ -95,16 +109,16 @@ def learn(order: Order) -> Bundle:
     weights = find_weights(order.backbone, order.weights, order.seed)
     _announce(order, split, weights)
     with _working_folder(order) as folder:
-        (network, losses), *folds = _train(order, split, weights, folder)
+        learnt, *folds = _train(order, split, weights, folder)
         shutil.rmtree(folds_folder(order.out), ignore_errors=True)
-        for number, ((head, curve), left_out) in enumerate(zip(folds, split.folds, strict=True), start=1):
+        for number, (fold, left_out) in enumerate(zip(folds, split.folds, strict=True), start=1):
             target = folds_folder(order.out) / str(number)
             target.parent.mkdir(exist_ok=True)
-            _write(order, weights, head, _fold_provenance(order, split, left_out, curve), target)
-        return _write(order, weights, network, _provenance(order, split.train, split.kept, losses), order.out)
+            _write(order, weights, fold.head, _fold_provenance(order, split, left_out, fold), target)
+        return _write(order, weights, learnt.head, _provenance(order, split.train, split.kept, learnt), order.out)
 
 
-def _write(order: Order, weights: Weights, network: SimpleNet, provenance: Provenance, out: Path) -> Bundle:
+def _write(order: Order, weights: Weights, head: Head | Bank, provenance: Provenance, out: Path) -> Bundle:
     info = BundleInfo(
         schema=SCHEMA,
         product=order.data.resolve().name,
@@ -112,7 +126,6 @@ def _write(order: Order, weights: Weights, network: SimpleNet, provenance: Prove
         backbone=BackboneInfo(order.backbone, weights.sha256, weights.source),
         provenance=provenance,
     )
-    head = network.to_head()
     model = build_model(BACKBONES[order.backbone], weights.arrays, head, order.preprocessing.input_size)
     return write_bundle(out, info, model.SerializeToString(), head)
 
@@ -189,8 +202,8 @@ def _working_folder(order: Order) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[tuple[SimpleNet, Losses]]:
-    """The network of all photographs to train on, and then one for each fold without it, on the same features."""
+def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[Learnt]:
+    """What all photographs to train on gave, and then for each fold what the others gave, on the same features."""
     grid = order.preprocessing.input_size // PATCH_STRIDE
     channels = sum(BACKBONES[order.backbone].channels)
     digest = _dataset_digest(split.train)
@@ -203,7 +216,9 @@ def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[t
         runs[name] = chosen, Checkpoint(folder / f"fold-{number}.pt", f"{key} {name}")
     with feature_store(len(split.train), grid, channels, folder) as store:
         features = _features(order, split.train, weights, store)
-        return [_run_epochs(order, features, name, *run) for name, run in runs.items()]
+        if order.method == "simplenet":
+            return [_run_epochs(order, features, name, *run) for name, run in runs.items()]
+        return [_collect(order, features, name, images) for name, (images, _) in runs.items()]
 
 
 def _features(order: Order, train: Sequence[Photograph], weights: Weights, store: Any) -> Features:
@@ -217,7 +232,7 @@ def _features(order: Order, train: Sequence[Photograph], weights: Weights, store
 
 def _run_epochs(
     order: Order, features: Features, name: str, images: NDArray[np.intp], checkpoint: Checkpoint
-) -> tuple[SimpleNet, Losses]:
+) -> Learnt:
     reports: list[EpochReport] = []
     began = time.monotonic()
     with tqdm(total=order.recipe.epochs, desc=name, unit="epoch", disable=None) as bar:
@@ -230,27 +245,40 @@ def _run_epochs(
         network = train_head(features, order.recipe, order.seed, order.device, show, checkpoint, images)
     spent, last = time.monotonic() - began, reports[-1]
     print(f"trained:    {last.epoch} epochs in {spent:.0f} s, loss {last.loss:.4f} at the last", flush=True)
-    return network, last.losses
+    return Learnt(network.to_head(), asdict(order.recipe), last.losses)
 
 
-def _provenance(order: Order, train: Sequence[Photograph], kept: Sequence[Photograph], losses: Losses) -> Provenance:
+def _collect(order: Order, features: Features, name: str, images: NDArray[np.intp]) -> Learnt:
+    """A bank of what the photographs at `images` look like."""
+    with tqdm(desc=f"bank, {name}", unit="patch", disable=None) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        bank = collect(order.method, features.patches, order.seed, images, show)
+    print(f"bank:       {len(bank.vectors)} of {len(images) * features.grid**2} patches, {name}", flush=True)
+    return Learnt(bank, {"name": order.method, "vectors": len(bank.vectors), "neighbours": bank.neighbours})
+
+
+def _provenance(order: Order, train: Sequence[Photograph], kept: Sequence[Photograph], learnt: Learnt) -> Provenance:
     return Provenance(
         dataset_digest=_dataset_digest([*train, *kept]),
         images=len(train),
         held_back=tuple(photograph.path.relative_to(order.data).as_posix() for photograph in kept),
         seed=order.seed,
-        recipe=asdict(order.recipe),
+        recipe=learnt.settings,
         versions=package_versions(),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         trained_on=tuple(photograph.fingerprint for photograph in train),
-        losses=losses,
+        losses=learnt.losses,
     )
 
 
-def _fold_provenance(order: Order, split: Split, left_out: NDArray[np.intp], losses: Losses) -> Provenance:
+def _fold_provenance(order: Order, split: Split, left_out: NDArray[np.intp], learnt: Learnt) -> Provenance:
     inside = set(left_out.tolist())
     train = [photograph for index, photograph in enumerate(split.train) if index not in inside]
-    return _provenance(order, train, [split.train[index] for index in left_out], losses)
+    return _provenance(order, train, [split.train[index] for index in left_out], learnt)
 
 
 def _dataset_digest(photographs: Sequence[Photograph]) -> str:

@@ -19,6 +19,7 @@ from engines.cli import main
 from engines.errors import BundleError
 from engines.images import read_image
 from engines.registry import open_engine
+from trainer.banks import BANK_SIZE
 
 FAST = ["--weights", "random", "--epochs", "1"]
 
@@ -78,6 +79,29 @@ def test_few_photographs_are_trained_in_folds_whose_heads_score_what_they_have_n
     shutil.rmtree(tmp_path / "part.folds")
     assert run(*again) == 2
     assert "10 of 10 photographs were trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("method", "neighbours"), [("patchcore", 1), ("anoco", 5)])
+def test_a_bank_goes_the_same_way_as_a_trained_head(
+    method: str, neighbours: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, data = tmp_path / "part", mvtec(tmp_path / "data", photos)
+    for path in sorted(photos.iterdir())[6:]:
+        shutil.copy(path, data / "train/good")
+    assert run("train", "--data", data, "--out", out, "--weights", "random", "--method", method, "--folds", 2) == 0
+    bundle = Bundle.open(out)
+    used = bundle.info.provenance.recipe
+    assert used == {"name": method, "vectors": min(BANK_SIZE, 5 * 784), "neighbours": neighbours}
+    calibration = bundle.latest_calibration
+    assert (calibration.parts, calibration.folds) == (5, 2)
+    assert [path.name for path in tmp_path.glob("*") if path.name.startswith(".")] == []
+    # The drawn smear is unlike every good part, which the engine that runs says as well.
+    assert run("evaluate", "--bundle", out, "--data", data, "--json", tmp_path / "figures.json") == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["image_auroc"] == 1.0
+    assert run("export", "--bundle", out, "--out", tmp_path / "new", "--weights", "random") == 0
+    assert Bundle.open(tmp_path / "new").files["model.onnx"] == bundle.files["model.onnx"]
+    assert run("report", "--bundle", out, "--out", tmp_path / "report.html") == 0
+    assert f"name {method}" in (tmp_path / "report.html").read_text()
 
 
 def test_training_again_gives_the_same_network(trained: Path, photos: Path, tmp_path: Path) -> None:
