@@ -45,7 +45,7 @@ from trainer.backbone import build_backbone
 from trainer.data import Dataset, Sample, scan_dataset
 from trainer.evaluation import read_mask
 from trainer.features import Features, extract, patch_features
-from trainer.memory_bank import build_memory_bank, choose_patches, coreset_size
+from trainer.memory_bank import MemoryBank, choose_patches, coreset_size
 from trainer.methods import METHODS
 from trainer.metrics import image_metrics, pixel_metrics
 from trainer.recipe import RECIPES
@@ -198,10 +198,9 @@ def measure_run(job: Job) -> Row:
 
 def _train(job: Job) -> Detector:
     patches = np.load(job.train, mmap_mode="c")
-    if job.run.method == "patchcore":
-        return build_memory_bank(patches, seed=job.run.seed)
-    if job.run.method == "anoco":
-        return AnchoredNormals(choose_patches(patches, coreset_size(patches), job.run.seed))
+    if job.run.recipe is None:
+        vectors = choose_patches(patches, coreset_size(patches), job.run.seed)
+        return MemoryBank(vectors) if job.run.method == "patchcore" else AnchoredNormals(vectors)
     features = Features(patches, grid=math.isqrt(patches.shape[1]))
     return train_head(features, RECIPES[job.run.recipe].with_epochs(job.run.epochs), job.run.seed, CPU)
 
