@@ -70,7 +70,7 @@ def check_parity(engine: Engine, bundle: Bundle, calibration: Calibration) -> Ga
 
 
 def compare_golden(engine: Engine, frames: NDArray[np.uint8], calibration: Calibration) -> GateResult:
-    """The same with the golden parts' frames `(G, S, S, 3)` at hand, in the calibration's order. Raises EngineError."""
+    """The same with the golden parts' frames `(G, H, W, 3)` at hand, in the calibration's order. Raises EngineError."""
     tolerance = calibration.golden_tolerance
     expected = np.asarray([part.score for part in calibration.golden])
     drifts = np.abs(replay(engine, frames) - expected)
@@ -82,7 +82,7 @@ def compare_golden(engine: Engine, frames: NDArray[np.uint8], calibration: Calib
 
 
 def replay(engine: Engine, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Scores of frames `(N, S, S, 3)`, float64 of shape `(N,)`."""
+    """Scores of frames `(N, H, W, 3)`, float64 of shape `(N,)`."""
     return np.asarray([inspect_one(engine, frame).scores[0] for frame in frames], np.float64)
 
 

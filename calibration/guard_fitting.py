@@ -58,25 +58,26 @@ def covered(frame: Frame) -> Frame:
 
 
 def smeared(frame: Frame) -> Frame:
-    """A fingerprint on the lens: one corner, a quarter of the picture, blurred by 1 % of its side."""
-    half = len(frame) // 2
+    """A fingerprint on the lens: one corner, a quarter of the picture, blurred by 1 % of its shorter side."""
+    height, width = frame.shape[:2]
+    corner = slice(height // 2), slice(width // 2)
     found = frame.copy()
-    found[:half, :half] = cv2.GaussianBlur(frame, (0, 0), 0.01 * len(frame))[:half, :half]
+    found[corner] = cv2.GaussianBlur(frame, (0, 0), 0.01 * min(height, width))[corner]
     return found
 
 
 def shifted(frame: Frame, right: float = SHIFT, down: float = 0.0) -> Frame:
-    """The picture moved by shares of its side; what comes in repeats its rim."""
-    side = len(frame)
-    matrix = np.float32([[1, 0, right * side], [0, 1, down * side]])  # type: ignore[arg-type]
-    return np.asarray(cv2.warpAffine(frame, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    """The picture moved by shares of its sides; what comes in repeats its rim."""
+    height, width = frame.shape[:2]
+    matrix = np.float32([[1, 0, right * width], [0, 1, down * height]])  # type: ignore[arg-type]
+    return np.asarray(cv2.warpAffine(frame, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def enlarged(frame: Frame) -> Frame:
     """Another part for want of one: the middle of the picture, half as large again."""
-    side = len(frame)
-    margin = side // 6
-    return np.asarray(cv2.resize(frame[margin : side - margin, margin : side - margin], (side, side)), np.uint8)
+    height, width = frame.shape[:2]
+    down, across = height // 6, width // 6
+    return np.asarray(cv2.resize(frame[down : height - down, across : width - across], (width, height)), np.uint8)
 
 
 DISTURBANCES: Mapping[str, tuple[str, Callable[[Frame], Frame]]] = {
@@ -113,7 +114,7 @@ class FittedGuards:
 
 
 def witness(frame: Frame, embedding: Array) -> Witness:
-    """Take from one good part, RGB uint8 `(S, S, 3)`, what fitting needs."""
+    """Take from one good part, RGB uint8 `(H, W, 3)`, what fitting needs."""
     small = cv2.resize(frame, (4 * SIDE, 4 * SIDE), interpolation=cv2.INTER_AREA)
     return Witness(
         embedding=embedding.astype(np.float32),

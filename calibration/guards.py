@@ -1,7 +1,7 @@
 """Guards: whether the picture is one that the calibration speaks of, so that its score is worth something.
 
 Each guard is one number a part, higher is worse, with a limit that good parts set (`guard_fitting.py`). They need
-nothing but the network's input, its embedding and numpy.
+nothing but the preprocessed frame, its embedding and numpy.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Look:
-    """What the guards take from one network input: its brightness, detail, and a small picture of it.
+    """What the guards take from one preprocessed frame: its brightness, detail, and a small picture of it.
 
     `picture` float32 `(SIDE * SIDE,)` has mean 0 and deviation 1; `brightness` is in stops (log2 of grey levels);
     `blur` `(CELLS * CELLS,)` is the natural logarithm of a cell's coarse contrast over its finest detail.
@@ -59,7 +59,7 @@ class Look:
 
 
 def look_at(frame: NDArray[np.uint8]) -> Look:
-    """Look at one network input, RGB uint8 `(S, S, 3)`. Takes about a tenth of a millisecond."""
+    """Look at one preprocessed frame, RGB uint8 `(H, W, 3)`. Takes about a tenth of a millisecond."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return Look(
@@ -171,7 +171,7 @@ class Guards:
         return cls(model, limits, {guard.name: guard.tail for guard in guards})
 
     def examine(self, frame: NDArray[np.uint8], embedding: Array, rejected: bool = False) -> Examination:
-        """Look at a network's input, RGB uint8 `(S, S, 3)`, and its embedding, float32 `(C,)`.
+        """Look at a preprocessed frame, RGB uint8 `(H, W, 3)`, and its embedding, float32 `(C,)`.
 
         Of a part that the score has `rejected`, `wrong_part` objects only from `FOREIGN` times its limit on: nearer, it
         is a defect.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from calibration.scoring import Parts, Progress, inspect_one
 from engines.bundle import Bundle, BundleInfo
 from engines.extras import import_extra
+from engines.preprocess import Preprocessing
 from engines.registry import open_engine
 from engines.telemetry import without_telemetry
 
@@ -82,7 +83,7 @@ def settings(bundle: Bundle, backend: str, ranges: Parts, progress: Progress | N
     """
     onnx = import_extra("onnx", "int8")
     original = onnx.load_from_string(bundle.read_network())
-    quantised = _quantised(original, ranges)
+    quantised = _quantised(original, _range_squares(bundle.info.preprocessing, ranges))
 
     def setting(*float_parts: str) -> Setting:
         return Setting(restored(quantised, original, float_parts).SerializeToString(), float_parts)
@@ -162,11 +163,17 @@ def without_int8(info: BundleInfo) -> BundleInfo:
     return msgspec.structs.replace(info, calibrations=kept, quantisation=None)
 
 
-def _quantised(original: onnx.ModelProto, ranges: Parts) -> onnx.ModelProto:
+def _range_squares(preprocessing: Preprocessing, ranges: Parts) -> list[NDArray[np.uint8]]:
+    """Network inputs `(1, S, S, 3)` to measure ranges on, all tiles of as many parts as make about `RANGE_PARTS`."""
+    parts = max(1, RANGE_PARTS // preprocessing.squares_a_frame)
+    pictures = [ranges[index] for index in _spread(len(ranges), parts)]
+    return [square[None] for picture in pictures for square in preprocessing.squares(picture)]
+
+
+def _quantised(original: onnx.ModelProto, frames: list[NDArray[np.uint8]]) -> onnx.ModelProto:
     nncf = import_nncf()
     # Not nncf.set_log_level, which sets the level of handlers that are not its own, too.
     logging.getLogger("nncf").setLevel(logging.ERROR)
-    frames = [ranges[index][None] for index in _spread(len(ranges), RANGE_PARTS)]
     # It reports its progress on standard output, which is the command's own.
     with contextlib.redirect_stdout(sys.stderr):
         return nncf.quantize(

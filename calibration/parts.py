@@ -23,7 +23,7 @@ _NAMED = 10
 class GoodParts:
     """Checked photographs, read and preprocessed one at a time, so that thousands of them fit in memory.
 
-    `parts[i]` is RGB uint8 of shape `(S, S, 3)`. `repeated` are the files left out because their bytes came before.
+    `parts[i]` is RGB uint8 of shape `(H, W, 3)`. `repeated` are the files left out because their bytes came before.
     """
 
     paths: tuple[Path, ...]

@@ -6,6 +6,7 @@ real defects are found.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +31,11 @@ class PastedDefects:
     def __getitem__(self, index: int, /) -> NDArray[np.uint8]:
         frame = self.parts[index].copy()
         rng = np.random.default_rng(index)
-        size = len(frame)
-        area, aspect = rng.uniform(*_AREA) * size**2, np.exp(rng.uniform(*np.log(_ASPECT)))
-        height, width = (int(np.clip(np.sqrt(x), 2, size // 2)) for x in (area * aspect, area / aspect))
-        (top, to_top), (left, to_left) = rng.integers(0, size - height, 2), rng.integers(0, size - width, 2)
+        sides = frame.shape[:2]
+        area, aspect = rng.uniform(*_AREA) * math.prod(sides), np.exp(rng.uniform(*np.log(_ASPECT)))
+        wanted = zip((area * aspect, area / aspect), sides, strict=True)
+        height, width = (int(np.clip(np.sqrt(x), 2, side // 2)) for x, side in wanted)
+        (top, to_top), (left, to_left) = rng.integers(0, sides[0] - height, 2), rng.integers(0, sides[1] - width, 2)
         frame[to_top : to_top + height, to_left : to_left + width] = self.parts[index][
             top : top + height, left : left + width
         ]

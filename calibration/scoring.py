@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Parts(Protocol):
-    """N preprocessed good parts; `parts[i]` is RGB uint8 of shape `(S, S, 3)`. A list will do."""
+    """N preprocessed good parts; `parts[i]` is RGB uint8 of shape `(H, W, 3)`. A list will do."""
 
     def __len__(self) -> int: ...
 
@@ -48,7 +48,7 @@ class Photographs(Parts, Protocol):
 
 
 def inspect_one(engine: Engine, frame: NDArray[np.uint8]) -> Inspection:
-    """Inspect one preprocessed frame `(S, S, 3)` in a batch of its own.
+    """Inspect one preprocessed frame `(H, W, 3)` in a batch of its own.
 
     The daemon does the same: a library may choose other kernels for another batch size, and then the scores differ.
     An engine that preprocesses gets the frame as a picture that fits already, so that it, too, goes the daemon's way.

@@ -42,7 +42,7 @@ class Exceedance:
 def measure_exceedance(
     score: float, anomaly_map: NDArray[np.float32], threshold: float, map_threshold: float
 ) -> Exceedance:
-    """Measure one part by its score and its blurred map `(S, S)`; both in units of the score."""
+    """Measure one part by its score and its blurred map `(H, W)`; both in units of the score."""
     above = np.maximum(anomaly_map - np.float32(map_threshold), 0)
     return Exceedance(
         peak=max(score - threshold, 0.0),

@@ -23,7 +23,7 @@ class Ignored(Protocol):
     """Areas of a camera's frame that are not looked at."""
 
     def seen(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Where the map `(S, S)` counts. Raises DataError where it cannot be told."""
+        """Where the map `(H, W)` counts. Raises DataError where it cannot be told."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Judge:
     ignored: Ignored | None = None
 
     def decide(self, score: float, anomaly_map: NDArray[np.float32], frame_shape: tuple[int, ...]) -> Decision:
-        """Judge one part by its raw score and its blurred map `(S, S)`; `frame_shape` is the camera frame's.
+        """Judge one part by its raw score and its blurred map `(H, W)`; `frame_shape` is the camera frame's.
 
         A score above the threshold is NotOK, one equal to it is OK. NaN compares false with everything, so a score
         or map that is not finite is refused first.
@@ -105,9 +105,9 @@ class Judge:
 def find_regions(
     anomaly_map: NDArray[np.float32], threshold: float, preprocessing: Preprocessing, frame_shape: tuple[int, ...]
 ) -> tuple[Region, ...]:
-    """8-connected regions of a map `(S, S)` above `threshold`, highest peak first, `MAX_REGIONS` at most.
+    """8-connected regions of a map `(H, W)` above `threshold`, highest peak first, `MAX_REGIONS` at most.
 
-    Boxes and peaks are in pixels of the camera frame of `frame_shape` `(H, W, ...)`.
+    Boxes and peaks are in pixels of the camera frame of `frame_shape`.
     """
     if anomaly_map.max() <= threshold:  # most parts are good, and labelling takes sixty times as long
         return ()

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.drift import Drift
-from edge.anomaly_map import AnomalyMap
 from edge.cameras.camera import Frame
 from edge.decision import Decision, undecidable
 from edge.health import CameraHealth
@@ -68,8 +67,7 @@ class Stopwatch:
 class Fed:
     """A frame on its way through the engine: `pending` there, or decided already where it never came so far.
 
-    `square` is the network's input, RGB uint8 `(S, S, 3)`; None where the engine preprocesses itself. `map` is there
-    once the engine has given one.
+    `picture` is the preprocessed frame, RGB uint8 `(H, W, 3)`; None where the engine preprocesses itself.
     """
 
     frame: Frame
@@ -77,9 +75,8 @@ class Fed:
     watch: Stopwatch
     pending: Pending | None
     decision: Decision | None
-    square: NDArray[np.uint8] | None = None
+    picture: NDArray[np.uint8] | None = None
     collected: bool = False
-    map: AnomalyMap | None = None
 
     def discard(self) -> None:
         """Give back the engine's request, whose result nobody wants any more."""
@@ -102,8 +99,7 @@ class Fed:
 class Judgement:
     """A decision on a frame of a camera by a recipe, on its way to the publisher.
 
-    `stages` holds milliseconds by stage, as far as the frame came; `decided_ns` is the monotonic clock. `map` is None
-    where the engine gave none.
+    `stages` holds milliseconds by stage, as far as the frame came; `decided_ns` is the monotonic clock.
     """
 
     camera: str
@@ -112,7 +108,6 @@ class Judgement:
     decision: Decision
     stages: dict[str, float]
     decided_ns: int
-    map: AnomalyMap | None = None
 
 
 class Feeder(Job):
@@ -198,8 +193,8 @@ class Feeder(Job):
         lateness = self._lateness(frame)
         try:
             if not lateness:
-                pending, square = submit(product.engine, product.judge.preprocessing, frame.image, watch)
-                return Fed(frame, product, watch, pending, None, square)
+                pending, picture = submit(product.engine, product.judge.preprocessing, frame.image, watch)
+                return Fed(frame, product, watch, pending, None, picture)
             decision = undecidable(lateness)
         except BaseException as error:  # in a worker, even SystemExit is no more than this frame's trouble
             decision = failed(frame, watch, error)
@@ -212,14 +207,14 @@ def submit(
 ) -> tuple[Pending, NDArray[np.uint8] | None]:
     """Hand a camera frame to the engine, as it is where the engine preprocesses itself: then that counts as `infer`.
 
-    Returns also the network's input where it was made here.
+    Returns also the preprocessed frame where it was made here.
     """
     if engine.takes(preprocessing):
         watch.begin("infer")
         return engine.submit_frame(image, preprocessing), None
-    square = watch.measure("preprocess", lambda: preprocessing(image))
+    picture = watch.measure("preprocess", lambda: preprocessing(image))
     watch.begin("infer")
-    return engine.submit(square[None]), square
+    return engine.submit(picture[None]), picture
 
 
 class Collector(Job):
@@ -283,8 +278,6 @@ class Collector(Job):
     def _decide(self, fed: Fed) -> Decision:
         inspection = fed.result()
         fed.watch.end()
-        judge = fed.product.judge
-        fed.map = AnomalyMap(inspection.maps[0], judge.preprocessing, judge.map_threshold)
         image = fed.frame.image
         if image is None:
             raise ValueError("a frame without a picture has no score")
@@ -296,15 +289,15 @@ def _decision(fed: Fed, image: NDArray[np.uint8], inspection: Inspection) -> Dec
     decision = judge.decide(float(inspection.scores[0]), inspection.maps[0], image.shape)
     if guards is None or decision.evaluation is Evaluation.NOT_DECIDABLE:
         return decision
-    square = judge.preprocessing(image) if fed.square is None else fed.square
+    picture = judge.preprocessing(image) if fed.picture is None else fed.picture
     rejected = decision.evaluation is Evaluation.NOT_OK
-    found = guards.examine(square, inspection.embeddings[0], rejected)
+    found = guards.examine(picture, inspection.embeddings[0], rejected)
     return replace(undecidable(found.objection) if found.objection else decision, unusual=found.unusual)
 
 
 def judgement(camera: str, fed: Fed, decision: Decision) -> Judgement:
     """The judgement of this moment."""
-    return Judgement(camera, fed.product.recipe, fed.frame, decision, fed.watch.stages, time.monotonic_ns(), fed.map)
+    return Judgement(camera, fed.product.recipe, fed.frame, decision, fed.watch.stages, time.monotonic_ns())
 
 
 def failed(frame: Frame, watch: Stopwatch, error: BaseException) -> Decision:

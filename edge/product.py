@@ -52,7 +52,7 @@ class Product:
     """A recipe with an engine that passed the parity gate. Any number of cameras may use it at the same time.
 
     The `turnstile` lets as many frames to the engine as it has requests.
-    `golden` are the calibration's golden parts, uint8 `(G, S, S, 3)`: the bundle on the disk may have been replaced.
+    `golden` are the calibration's golden parts, uint8 `(G, H, W, 3)`: the bundle on the disk may have been replaced.
     """
 
     recipe: Recipe

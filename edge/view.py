@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ class Ignored:
     _seen: dict[tuple[int, ...], NDArray[np.bool_]] = field(default_factory=dict, compare=False)
 
     def seen(self, preprocessing: Preprocessing, frame_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Where the map `(S, S)` counts. Raises DataError where that is nowhere, or the picture has another size."""
+        """Where the map `(H, W)` counts. Raises DataError where that is nowhere, or the picture has another size."""
         shape = frame_shape[:2]
         if shape not in self._seen:
             seen = ~preprocessing.mask(self._drawn(shape))
@@ -66,15 +67,11 @@ class View:
         """The product as it judges this camera's frames; the engine is the same."""
         judge = product.judge
         if self.roi is not None:
-            judge = replace(judge, preprocessing=_with_roi(judge.preprocessing, self.roi))
+            judge = replace(judge, preprocessing=msgspec.structs.replace(judge.preprocessing, roi=self.roi))
         if self.ignored is not None:
             # Grades and the band of review belong to the score, and what is compared now is the map.
             judge = replace(judge, ignored=self.ignored, scale=None, review_above=None)
         return replace(product, judge=judge)
-
-
-def _with_roi(preprocessing: Preprocessing, roi: tuple[int, int, int, int]) -> Preprocessing:
-    return Preprocessing(preprocessing.field, preprocessing.resize, preprocessing.crop, roi)
 
 
 def _read_mask(path: Path) -> NDArray[np.uint8]:

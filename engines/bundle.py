@@ -1,9 +1,9 @@
 """The bundle: a directory with everything that inspects one product, the only thing that moves between machines.
 
-Layout: `bundle.json` (BundleInfo), `model.onnx`, `head.safetensors`, `golden/*.png` (network inputs whose scores the
-calibrations know), `guards/*.safetensors` (what good parts look like to their guards), `model-int8.onnx` where the
-network was quantised, and `MANIFEST.json` with the sha256 of every other file but `SIGNATURE.json`, which signs the
-manifest (`signature.py`).
+Layout: `bundle.json` (BundleInfo), `model.onnx`, `head.safetensors`, `golden/*.png` (parts as the network saw them,
+whose scores the calibrations know), `guards/*.safetensors` (what good parts look like to their guards),
+`model-int8.onnx` where the network was quantised, and `MANIFEST.json` with the sha256 of every other file but
+`SIGNATURE.json`, which signs the manifest (`signature.py`).
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Parity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GoldenPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A network input kept in the bundle as `golden/FILE`, and the score that the calibrated engine gave it."""
+    """A preprocessed part kept in the bundle as `golden/FILE`, and the score that the calibrated engine gave it."""
 
     file: str
     score: float
@@ -332,10 +332,10 @@ class Bundle:
         return self._read(_GUARDS + calibration.guards_file)
 
     def golden_frames(self, calibration: Calibration) -> NDArray[np.uint8]:
-        """Read a calibration's golden parts as RGB uint8 of shape `(G, S, S, 3)`, in the calibration's order."""
-        size = self.info.preprocessing.input_size
-        frames = [self._read_frame(_GOLDEN + part.file, size) for part in calibration.golden]
-        return np.stack(frames) if frames else np.empty((0, size, size, 3), np.uint8)
+        """Read a calibration's golden parts as RGB uint8 `(G, *input_shape, 3)`, in the calibration's order."""
+        shape = (*self.info.preprocessing.input_shape, 3)
+        frames = [self._read_frame(_GOLDEN + part.file, shape) for part in calibration.golden]
+        return np.stack(frames) if frames else np.empty((0, *shape), np.uint8)
 
     def _remedy(self, options: str = "") -> str:
         return f"run: edge-inspect calibrate --bundle {self.path} --good DIR{options}"
@@ -346,12 +346,12 @@ class Bundle:
         _check_digest(self.path / name, self.files[name], hashlib.sha256(data).hexdigest())
         return data
 
-    def _read_frame(self, name: str, size: int) -> NDArray[np.uint8]:
+    def _read_frame(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         image = cv2.imdecode(np.frombuffer(self._read(name), np.uint8), cv2.IMREAD_UNCHANGED)
-        if image is None or image.shape != (size, size, 3):
+        if image is None or image.shape != shape:
             found = "no image" if image is None else f"an image of shape {image.shape}"
             raise BundleError(
-                f"{self.path / name}: expected a {size}x{size} colour PNG, found {found}; calibrate again"
+                f"{self.path / name}: expected a {shape[1]}x{shape[0]} colour PNG, found {found}; calibrate again"
             )
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
@@ -383,9 +383,9 @@ def update_bundle(
 
     The int8 network stays as long as `info` has a `quantisation`.
 
-    `golden` adds network inputs, RGB uint8 `(S, S, 3)`, under the file names that `info`'s calibrations use, `guards`
-    their guards' files. Those no calibration uses any more are left out. Raises BundleError, also where another process
-    changed the bundle since it was opened.
+    `golden` adds preprocessed parts, RGB uint8 `(H, W, 3)`, under the file names that `info`'s calibrations use,
+    `guards` their guards' files. Those no calibration uses any more are left out. Raises BundleError, also where
+    another process changed the bundle since it was opened.
     """
     files = {_INFO: _encode_info(info), _HEAD: bundle._read(_HEAD)}
     for precision in ("f32", "int8") if info.quantisation else ("f32",):
@@ -419,7 +419,7 @@ def _encode(value: msgspec.Struct) -> bytes:
 
 def _encode_frame(frame: NDArray[np.uint8]) -> bytes:
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise BundleError(f"expected a golden frame as uint8 (S, S, 3), found {frame.dtype} of shape {frame.shape}")
+        raise BundleError(f"expected a golden frame as uint8 (H, W, 3), found {frame.dtype} of shape {frame.shape}")
     return cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 

@@ -30,9 +30,8 @@ def _configure_build(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=_batch,
-        default=1,
         metavar="N",
-        help="largest number of frames at once (default: 1, what the daemon uses)",
+        help="largest number of frames at once (default: what the daemon uses, 1 or the bundle's number of tiles)",
     )
     parser.add_argument(
         "--target",
@@ -60,11 +59,12 @@ def _build(options: argparse.Namespace) -> None:
 
     bundle = Bundle.open(options.bundle)
     photographs = _photographs(options.photographs, bundle) if options.photographs else None
+    batch = options.batch or bundle.info.preprocessing.squares_a_frame
     progress = _Progress()
     for target in options.target:
         try:
             engine = ensure_engine(
-                *(bundle, options.engine, options.batch, not options.no_build, progress.show, target, photographs)
+                *(bundle, options.engine, batch, not options.no_build, progress.show, target, photographs)
             )
         finally:
             progress.end()
@@ -84,7 +84,8 @@ def _photographs(folder: Path, bundle: Bundle) -> NDArray[np.uint8]:
     if not paths:
         raise DataError(f"expected photographs in {folder}, found none")
     spread = paths[:: -(-len(paths) // MOST_PHOTOGRAPHS)]
-    return np.stack([bundle.info.preprocessing(read_image(path)) for path in spread])
+    preprocessing = bundle.info.preprocessing
+    return np.concatenate([preprocessing.squares(preprocessing(read_image(path))) for path in spread])
 
 
 def _summary(engine: BuiltEngine) -> str:

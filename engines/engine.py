@@ -18,7 +18,7 @@ class Inspection:
     """What the network says of N frames; higher is more anomalous.
 
     `scores` float32 `(N,)`: the largest raw patch score (SimpleNet eq. 11).
-    `maps` float32 `(N, S, S)`: patch scores, bilinear to the input's size, Gaussian sigma 4 (eq. 10).
+    `maps` float32 `(N, H, W)`: patch scores, bilinear to the input's size, Gaussian sigma 4 (eq. 10).
     `embeddings` float32 `(N, C)`: levels 2 and 3 averaged over the image, for the guards.
     """
 
@@ -57,9 +57,14 @@ class Engine(ABC):
     input_size: int
     in_flight: int
 
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Height and width of the frames that it inspects; the network's square, where they are not cut into tiles."""
+        return self.input_size, self.input_size
+
     @abstractmethod
     def submit(self, frames: NDArray[np.uint8]) -> Pending:
-        """Begin to inspect RGB uint8 frames of shape `(N, S, S, 3)`, and return before it is done.
+        """Begin to inspect preprocessed RGB uint8 frames `(N, *input_shape, 3)`, and return before it is done.
 
         The frames must not change until their result is there. With `in_flight + 1` results outstanding it waits for
         one of them to be collected by another thread. Raises EngineError.
@@ -80,7 +85,7 @@ class Engine(ABC):
         )
 
     def infer(self, frames: NDArray[np.uint8]) -> Inspection:
-        """Inspect RGB uint8 frames of shape `(N, S, S, 3)` and wait for the result. Raises EngineError."""
+        """Inspect preprocessed RGB uint8 frames `(N, *input_shape, 3)` and wait. Raises EngineError."""
         return self.submit(frames).result()
 
     @abstractmethod
@@ -89,7 +94,7 @@ class Engine(ABC):
 
     def warmup(self, rounds: int = 3) -> None:
         """Run grey frames, so that the first real one does not pay for lazy allocation."""
-        frame = np.full((1, self.input_size, self.input_size, 3), 127, np.uint8)
+        frame = np.full((1, *self.input_shape, 3), 127, np.uint8)
         for _ in range(rounds):
             self.infer(frame)
 
@@ -102,12 +107,12 @@ class Engine(ABC):
         self.close()
 
 
-def check_frames(frames: NDArray[np.uint8], size: int) -> None:
-    """Refuse what is not uint8 of shape `(N, size, size, 3)` with N at least 1. Raises EngineError."""
+def check_frames(frames: NDArray[np.uint8], shape: tuple[int, int]) -> None:
+    """Refuse what is not uint8 of shape `(N, *shape, 3)` with N at least 1. Raises EngineError."""
     if not isinstance(frames, np.ndarray):
         raise EngineError(f"expected frames as a numpy array, found {type(frames).__name__}")
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or not len(frames):
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (*shape, 3) or not len(frames):
         raise EngineError(
-            f"expected frames as uint8 of shape (N, {size}, {size}, 3) with N at least 1, found {frames.dtype} of "
-            f"shape {frames.shape}; pass frames through the bundle's preprocessing and stack them"
+            f"expected frames as uint8 of shape (N, {shape[0]}, {shape[1]}, 3) with N at least 1, found "
+            f"{frames.dtype} of shape {frames.shape}; pass frames through the bundle's preprocessing and stack them"
         )

@@ -12,6 +12,7 @@ from engines.cuda.devices import find_gpus
 from engines.engine import Engine
 from engines.errors import EngineError, PrecisionError, UsageError
 from engines.probe import Probe
+from engines.tiled_engine import TiledEngine
 
 PRECISIONS = ("f32", "f16", "bf16", "int8")
 
@@ -84,7 +85,8 @@ def _open(bundle: Bundle, name: str, precision: str, in_flight: int, reason: str
         facts: Probe = module.probe()
         precision, reason = facts.preferred, f"{reason}; {facts.preferred}: {facts.reason}"
     engine: Engine = module.open_engine(bundle, precision, reason, in_flight)
-    return engine
+    tiling = bundle.info.preprocessing.tiles
+    return TiledEngine(engine, tiling) if tiling else engine
 
 
 def _status(name: str) -> BackendStatus:

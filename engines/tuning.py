@@ -50,7 +50,7 @@ def choose(rates: dict[int, float]) -> int:
 
 def frame_rate(engine: Engine, seconds: float = _MEASURED_S) -> float:
     """Frames a second of an engine that is never left waiting."""
-    frame = np.full((1, engine.input_size, engine.input_size, 3), 127, np.uint8)
+    frame = np.full((1, *engine.input_shape, 3), 127, np.uint8)
     running: deque[Pending] = deque(engine.submit(frame) for _ in range(engine.in_flight))
 
     def measure(least: int, limit_s: float) -> float:

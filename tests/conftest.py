@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from engines.bundle import BackboneInfo, Bundle, BundleInfo, Provenance
 from engines.cuda.devices import find_gpus
 from engines.head import LEAKY_SLOPE, Head
-from engines.images import fingerprint
+from engines.images import fingerprint, list_images, read_image
 from engines.preprocess import Preprocessing
+from engines.tiling import Tiling
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -115,15 +116,38 @@ def calibrated_bundle(
     tmp_path_factory: pytest.TempPathFactory, uncalibrated_bundle: Bundle, part_photos: Path
 ) -> Bundle:
     """The same bundle, calibrated with the 24 parts of test/good for what `auto` chooses. Do not change it."""
-    from calibration.procedure import calibrate
-    from engines.images import list_images, read_image
-    from engines.registry import open_engine
+    return _calibrated(_copied(uncalibrated_bundle, tmp_path_factory.mktemp("calibrated") / "flange"), part_photos)
 
-    copy = _copied(uncalibrated_bundle, tmp_path_factory.mktemp("calibrated") / "flange")
-    preprocessing = copy.info.preprocessing
-    frames = [preprocessing(read_image(path)) for path in list_images(part_photos / "test" / "good")]
-    with open_engine(copy) as engine:
-        return calibrate(copy, engine, frames, 0.05)
+
+@pytest.fixture(scope="session")
+def render_plate() -> RenderPart:
+    """`render_plate(seed, speck=None)`: BGR uint8 `(480, 640, 3)`, a rough plate; `speck` is the x, y of a bright one.
+
+    Seven pixels wide, it is lost where the whole plate becomes 64x64 pixels.
+    """
+    return _render_plate
+
+
+@pytest.fixture(scope="session")
+def plate_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of plates: 6 in train/good, 20 in test/good, 2 in test/speck."""
+    root = tmp_path_factory.mktemp("plates")
+    sets = {"train/good": range(6), "test/good": range(100, 120), "test/speck": range(300, 302)}
+    for name, seeds in sets.items():
+        (root / name).mkdir(parents=True)
+        for seed in seeds:
+            plate = _render_plate(seed, (384, 192) if name.endswith("speck") else None)
+            cv2.imwrite(str(root / name / f"{seed:03d}.png"), plate)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiled_bundle(tmp_path_factory: pytest.TempPathFactory, plate_photos: Path) -> Bundle:
+    """A bundle that looks at plates in 3x4 tiles of 64 pixels, calibrated for what `auto` chooses. Do not change it."""
+    preprocessing = Preprocessing(field="full", resize=64, tiles=Tiling(3, 4))
+    path = tmp_path_factory.mktemp("tiled") / "plate"
+    return _calibrated(_make_bundle(path, "random", list_images(plate_photos / "train" / "good"), preprocessing),
+                       plate_photos)  # fmt: skip
 
 
 @pytest.fixture
@@ -174,6 +198,16 @@ def _make_bundle(path: Path, weights: str, photos: Sequence[Path], preprocessing
     return write_bundle(path, info, model.SerializeToString(), head)
 
 
+def _calibrated(bundle: Bundle, photos: Path) -> Bundle:
+    from calibration.procedure import calibrate
+    from engines.registry import open_engine
+
+    preprocessing = bundle.info.preprocessing
+    frames = [preprocessing(read_image(path)) for path in list_images(photos / "test" / "good")]
+    with open_engine(bundle) as engine:
+        return calibrate(bundle, engine, frames, 0.05)
+
+
 def _copied(bundle: Bundle, path: Path) -> Bundle:
     shutil.copytree(bundle.path, path)
     return Bundle.open(path)
@@ -196,6 +230,16 @@ def _render_part(seed: int, defect: bool = False) -> Frame:
     return np.clip(image + rng.normal(0, 2.5, image.shape), 0, 255).astype(np.uint8)
 
 
+def _render_plate(seed: int, speck: tuple[int, int] | None = None) -> Frame:
+    rng = np.random.default_rng(seed)
+    rough = cv2.GaussianBlur(rng.normal(0, 1, (480, 640)).astype(np.float32), (0, 0), 1.5)
+    plate = 130 + 2 * rough / rough.std() + rng.uniform(-1, 1)
+    if speck is not None:
+        cv2.circle(plate, speck, 3, 230.0, -1)
+    grey = np.clip(plate + rng.normal(0, 2, plate.shape), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
 def _disc(image: NDArray[np.float32], centre: Sequence[float], radius: float, grey: float) -> None:
     cv2.circle(image, _fixed(centre), round(radius * 16), (grey,) * 3, -1, cv2.LINE_AA, shift=4)
 
@@ -214,12 +258,11 @@ def _fitted_head(
     """
     import torch
 
-    from engines.images import read_image
     from trainer.backbone import build_backbone
     from trainer.features import patch_features
 
-    frames = np.stack([preprocessing(read_image(photo)) for photo in photos])
-    patches = patch_features(build_backbone("resnet18", weights), frames, torch.device("cpu")).numpy()
+    squares = np.concatenate([preprocessing.squares(preprocessing(read_image(photo))) for photo in photos])
+    patches = patch_features(build_backbone("resnet18", weights), squares, torch.device("cpu")).numpy()
     patches = patches.reshape(-1, patches.shape[-1]).astype(np.float64)
     mean = patches.mean(axis=0)
     deviations, axes = np.linalg.svd(patches - mean, full_matrices=False)[1:]

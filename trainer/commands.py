@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engines.backbones import BACKBONES
 from engines.cli import Command, invoke
@@ -12,6 +12,9 @@ from engines.errors import UsageError
 from engines.extras import import_extra
 from trainer.methods import METHODS
 from trainer.recipe import PAPER, RECIPES
+
+if TYPE_CHECKING:
+    from engines.preprocess import Preprocessing
 
 _WEIGHTS_HELP = (
     "ImageNet weights of the backbone, .pth or .safetensors (default: the file that EDGE_INSPECT_WEIGHTS names, "
@@ -35,8 +38,12 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's 160")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--field", choices=("crop", "full"), default="crop", help="crop: the paper's, blind to the "
-                        "outer rim; full: the whole picture, 1.3 times the work (default: crop)")  # fmt: skip
+    parser.add_argument("--field", choices=("crop", "full"), help="crop: the paper's, blind to the outer rim; full: "
+                        "the whole picture, 1.3 times the work (default: crop, or full with --tiles)")  # fmt: skip
+    parser.add_argument("--tiles", type=_grid, metavar="RxC", help="look at large pictures in R rows of C tiles, "
+                        "for defects too small to survive the resize of the whole; R x C times the work")  # fmt: skip
+    parser.add_argument("--overlap", type=float, metavar="SHARE", help="share of a tile's side that neighbours have "
+                        "in common, 0 to 0.5 (default: 0.1)")  # fmt: skip
     parser.add_argument("--roi", type=_roi, metavar="X,Y,W,H", help="part of the picture to inspect, in pixels")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--folds", type=_folds, metavar="K", help="train K more heads, each without its part of the "
@@ -55,7 +62,6 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     import_extra("torch", "train")
-    from engines.preprocess import Preprocessing
     from trainer.procedure import Order, choose_device, learn
 
     bundle = learn(
@@ -65,7 +71,7 @@ def _train(options: argparse.Namespace) -> int:
             backbone=options.backbone,
             method=options.method,
             recipe=RECIPES[options.recipe].with_epochs(options.epochs),
-            preprocessing=Preprocessing(field=options.field, roi=options.roi),
+            preprocessing=_preprocessing(options),
             weights=options.weights,
             seed=options.seed,
             held_back=options.hold_back,
@@ -143,6 +149,20 @@ def _export(options: argparse.Namespace) -> None:
     print(f"next:       edge-inspect calibrate --bundle {options.out} --good DIR")
 
 
+def _preprocessing(options: argparse.Namespace) -> Preprocessing:
+    from engines.preprocess import Preprocessing
+    from engines.tiling import Tiling
+
+    if options.overlap is not None and options.tiles is None:
+        raise UsageError("--overlap is for tiles; add --tiles RxC, or leave it out")
+    overlap = {} if options.overlap is None else {"overlap": options.overlap}
+    try:
+        tiles = Tiling(*options.tiles, **overlap) if options.tiles else None
+    except ValueError as error:
+        raise UsageError(f"--tiles: {error}") from None
+    return Preprocessing(field=options.field or ("full" if tiles else "crop"), roi=options.roi, tiles=tiles)
+
+
 def _text(value: Any) -> str:
     if value is None:
         return "-"
@@ -166,6 +186,13 @@ def _folds(text: str) -> int:
     if (value := int(text)) < 2:
         raise argparse.ArgumentTypeError(f"expected 2 folds or more, found {text}")
     return value
+
+
+def _grid(text: str) -> tuple[int, int]:
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected rows x columns such as 2x3, found {text!r}")
+    return int(rows), int(columns)
 
 
 def _roi(text: str) -> tuple[int, int, int, int]:

@@ -53,8 +53,8 @@ def read_mask(path: Path | None, preprocessing: Preprocessing) -> NDArray[np.boo
 def _inspect(
     engine: Engine, samples: Sequence[Sample], preprocessing: Preprocessing
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    size = preprocessing.input_size
-    scores, maps = np.empty(len(samples), np.float32), np.empty((len(samples), size, size), np.float32)
+    scores = np.empty(len(samples), np.float32)
+    maps = np.empty((len(samples), *preprocessing.input_shape), np.float32)
     for index, sample in enumerate(tqdm(samples, desc="inspecting", unit="photo", disable=None, leave=False)):
         inspection = engine.infer(preprocessing(read_image(sample.path))[None])
         scores[index], maps[index] = inspection.scores[0], inspection.maps[0]

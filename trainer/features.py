@@ -5,6 +5,7 @@ The official code recomputes them at every step, which is most of its training t
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import tempfile
@@ -33,7 +34,7 @@ MEMORY_LIMIT = 4 << 30
 
 @dataclass(frozen=True)
 class Features:
-    """Patch features of N photographs.
+    """Patch features of N photographs, or of the tiles of photographs, all of one after all of another.
 
     `patches` float16 `(N, P, C)`, P = grid x grid patches row by row, C = levels 2 and 3 concatenated; in memory, or a
     memory-mapped file where that would exceed the limit.
@@ -56,30 +57,38 @@ def extract(
 
     `progress` is called with the number of photographs done and their total. Raises DataError for an unreadable file.
     """
-    grid = preprocessing.input_size // 8
+    grid, each = preprocessing.input_size // 8, preprocessing.squares_a_frame
     patches = cache
-    for start in range(0, len(paths), BATCH):
-        frames = np.stack([preprocessing(read_image(path)) for path in paths[start : start + BATCH]])
+    done = 0
+    for frames in _batches(paths, preprocessing):
         batch = patch_features(backbone, frames, device).to(torch.float16).cpu().numpy()
         if patches is None:
-            patches = np.empty((len(paths), *batch.shape[1:]), np.float16)
-        patches[start : start + len(batch)] = batch
+            patches = np.empty((len(paths) * each, *batch.shape[1:]), np.float16)
+        patches[done : done + len(batch)] = batch
+        done += len(batch)
         if progress:
-            progress(start + len(batch), len(paths))
+            progress(done // each, len(paths))
     if patches is None:
         raise ValueError("expected at least one photograph")
     return Features(patches, grid)
 
 
+def _batches(paths: Sequence[Path], preprocessing: Preprocessing) -> Iterator[NDArray[np.uint8]]:
+    """Network inputs of all photographs in their order, `BATCH` at a time."""
+    squares = (square for path in paths for square in preprocessing.squares(preprocessing(read_image(path))))
+    while batch := list(itertools.islice(squares, BATCH)):
+        yield np.stack(batch)
+
+
 @contextmanager
 def feature_store(
-    images: int, grid: int, channels: int, folder: Path, limit: int = MEMORY_LIMIT
+    squares: int, grid: int, channels: int, folder: Path, limit: int = MEMORY_LIMIT
 ) -> Iterator[NDArray[np.float16]]:
-    """Room for the features of `images` photographs: memory up to `limit` bytes, else a temporary file in `folder`.
+    """Room for the features of so many network inputs: memory up to `limit` bytes, else a temporary file in `folder`.
 
     Raises DataError where the disk has no room for that file.
     """
-    shape = (images, grid * grid, channels)
+    shape = (squares, grid * grid, channels)
     size = math.prod(shape) * np.dtype(np.float16).itemsize
     if size <= limit:
         yield np.empty(shape, np.float16)

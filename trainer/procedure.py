@@ -161,7 +161,7 @@ def _read_photographs(order: Order) -> list[Photograph]:
     for path in tqdm(paths, desc="checking", unit="photo", disable=None, leave=False):
         try:
             content = read_bytes(path)
-            decode_image(content, str(path))
+            _check_view(order.preprocessing, decode_image(content, str(path)), path)
             mark = fingerprint(content)
             unique.setdefault(mark, Photograph(path, mark))
         except DataError as error:
@@ -176,6 +176,13 @@ def _read_photographs(order: Order) -> list[Photograph]:
     return list(unique.values())
 
 
+def _check_view(preprocessing: Preprocessing, photograph: NDArray[np.uint8], path: Path) -> None:
+    try:
+        preprocessing.region(photograph.shape)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+
+
 def _announce(order: Order, split: Split, weights: Weights) -> None:
     unseen = order.preprocessing.unseen_share
     rim = f"; the outer {unseen:.0%} of the area is never inspected (--field full sees it)" if unseen else ""
@@ -185,6 +192,9 @@ def _announce(order: Order, split: Split, weights: Weights) -> None:
     print(f"good parts: {len(split.train)} to train on, {use}, from {order.data}")
     print(f"backbone:   {order.backbone}, weights {weights.source} (sha256 {weights.sha256[:12]})")
     print(f"field:      {order.preprocessing.field}{rim}")
+    if order.preprocessing.tiles:
+        down, across = order.preprocessing.input_shape
+        print(f"tiles:      {order.preprocessing.tiles}; the network sees {across}x{down} pixels of a picture")
     print(f"device:     {order.device}", flush=True)
 
 
@@ -208,13 +218,14 @@ def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[L
     channels = sum(BACKBONES[order.backbone].channels)
     digest = _dataset_digest(split.train)
     key = settings_key(order.recipe, order.seed, digest, weights.sha256, order.preprocessing)
-    everything = np.arange(len(split.train))
+    each = order.preprocessing.squares_a_frame
+    everything = np.arange(len(split.train) * each)
     runs = {"training": (everything, Checkpoint(folder / "checkpoint.pt", key))}
     for number, left_out in enumerate(split.folds, start=1):
         name = f"fold {number} of {len(split.folds)}"
-        chosen = np.setdiff1d(everything, left_out)
+        chosen = np.flatnonzero(~np.isin(everything // each, left_out))
         runs[name] = chosen, Checkpoint(folder / f"fold-{number}.pt", f"{key} {name}")
-    with feature_store(len(split.train), grid, channels, folder) as store:
+    with feature_store(len(everything), grid, channels, folder) as store:
         features = _features(order, split.train, weights, store)
         if order.method == "simplenet":
             return [_run_epochs(order, features, name, *run) for name, run in runs.items()]

@@ -135,8 +135,8 @@ def train_head(
 ) -> SimpleNet:
     """Train adaptor and discriminator on patch features for the recipe's epochs; returns the last epoch in eval mode.
 
-    Only the photographs at `images` are trained on, where they are named. `on_epoch` also hears of a run that was
-    finished when it was resumed.
+    Only the photographs (or tiles) at `images` are trained on, where they are named. `on_epoch` also hears of a run
+    that was finished when it was resumed.
     The same seed on the same machine with the same number of threads gives the same bits, resumed from `checkpoint` or
     not.
     """

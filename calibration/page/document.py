@@ -70,9 +70,10 @@ def facts(info: BundleInfo, calibration: Calibration, engine: EngineDescription,
 
 
 def _field(preprocessing: Preprocessing) -> str:
+    name = f"{preprocessing.field}, in tiles of {preprocessing.tiles}" if preprocessing.tiles else preprocessing.field
     if not preprocessing.unseen_share:
-        return f"{preprocessing.field}: all of the picture is looked at"
-    return f"{preprocessing.field}: {preprocessing.unseen_share:.0%} of the picture, at its rim, is not looked at"
+        return f"{name}: all of the picture is looked at"
+    return f"{name}: {preprocessing.unseen_share:.0%} of the picture, at its rim, is not looked at"
 
 
 def _pairs(values: Mapping[str, object]) -> str:

@@ -43,17 +43,17 @@ class Scale:
 
 
 def quiet_level(maps: NDArray[np.float32]) -> float:
-    """The scale's zero: the middle value of maps `(N, S, S)` of good parts."""
+    """The scale's zero: the middle value of maps `(N, H, W)` of good parts."""
     return float(np.median(maps))
 
 
 def in_frame(
     anomaly_map: NDArray[np.float32], preprocessing: Preprocessing, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    """Bring a map `(S, S)` back onto the camera frame of `shape` `(H, W, ...)`; NaN where the network saw nothing."""
+    """Bring a map `(H, W)` back onto the camera frame of `shape`; NaN where the network saw nothing."""
     grid = Grid(preprocessing, shape)
-    size = anomaly_map.shape[0]
-    (left, top), (right, bottom) = grid.edge(0, 0), grid.edge(size, size)
+    height, width = anomaly_map.shape
+    (left, top), (right, bottom) = grid.edge(0, 0), grid.edge(width, height)
     x0, y0, x1, y1 = round(left), round(top), round(right), round(bottom)
     frame = np.full(shape[:2], np.nan, np.float32)
     frame[y0:y1, x0:x1] = cv2.resize(anomaly_map, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)

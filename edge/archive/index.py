@@ -20,8 +20,7 @@ from typing import Any
 
 import msgspec
 
-from edge.anomaly_map import MapView
-from edge.archive.part import ArchivedPart, ArchiveError, Kept, Query
+from edge.archive.part import ArchivedPart, ArchiveError, Kept, MapView, Query
 from edge.verdict import Evaluation, MessageError, Verdict, decode
 
 FILE_NAME = "index.sqlite"

@@ -48,6 +48,7 @@ class OnnxRuntimeEngine(Engine):
     def __init__(self, bundle: Bundle, precision: str, reason: str, in_flight: int) -> None:
         self.input_size = bundle.info.preprocessing.input_size
         self.in_flight = in_flight
+        self._usual = bundle.info.preprocessing.squares_a_frame
         self.description = EngineDescription(NAME, cpu_name(), precision, probe().versions, reason)
         self._session: Any = _session(bundle, precision, in_flight)
         self._release_arena = onnxruntime.RunOptions()
@@ -56,7 +57,7 @@ class OnnxRuntimeEngine(Engine):
         self._room = BoundedSemaphore(in_flight + 1)
 
     def submit(self, frames: NDArray[np.uint8]) -> Pending:
-        check_frames(frames, self.input_size)
+        check_frames(frames, self.input_shape)
         if self._session is None:
             raise EngineError("this engine is closed; open another one")
         self._room.acquire()
@@ -68,8 +69,8 @@ class OnnxRuntimeEngine(Engine):
 
     def _run(self, frames: NDArray[np.uint8]) -> Inspection:
         # The arena keeps its largest size for good: a single batch of 32 frames left ResNet-18 390 MiB larger, with
-        # shrinkage 45. A single frame, the daemon's case, needs none and is some percent faster without.
-        options = self._release_arena if len(frames) > 1 else None
+        # shrinkage 45. One frame, or its tiles, the daemon's case, needs none and is some percent faster without.
+        options = self._release_arena if len(frames) > self._usual else None
         try:
             return Inspection(*self._session.run(_OUTPUTS, {"frames": np.ascontiguousarray(frames)}, options))
         except Exception as error:  # its errors share no narrower base

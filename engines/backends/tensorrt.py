@@ -49,13 +49,16 @@ def probe(flavour: str = NAME) -> Probe:
 
 
 def open_engine(bundle: Bundle, precision: str, reason: str, in_flight: int = 1, flavour: str = NAME) -> TensorRtEngine:
-    """Open the bundle's engine for one frame at a time, built first where there is none. Raises EngineError."""
+    """Open the bundle's engine for a frame, or its tiles, at a time, built first where there is none.
+
+    Raises EngineError.
+    """
     if precision != PRECISION:
         raise PrecisionError(
             f"{flavour_named(flavour).title} runs bundles in {PRECISION}, asked for {precision}; choose --precision "
             f"{PRECISION} or another --engine"
         )
-    return open_tensorrt(bundle, flavour, reason, in_flight)
+    return open_tensorrt(bundle, flavour, reason, in_flight, bundle.info.preprocessing.squares_a_frame)
 
 
 def open_tensorrt(
@@ -97,7 +100,7 @@ class TensorRtEngine(Engine):
         return self._context.ledger
 
     def submit(self, frames: NDArray[np.uint8]) -> Pending:
-        check_frames(frames, self.input_size)
+        check_frames(frames, self.input_shape)
         return self._begin(lambda request: request.start(frames))
 
     def takes(self, preprocessing: Preprocessing) -> bool:

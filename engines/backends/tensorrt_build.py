@@ -153,13 +153,14 @@ def _build(
 
 def _frames(bundle: Bundle, photographs: NDArray[np.uint8] | None) -> dict[str, NDArray[np.uint8]]:
     """What the ranges are measured on, by where it comes from: all the real parts there are, and extreme pictures."""
-    golden = [bundle.golden_frames(calibration) for calibration in bundle.info.calibrations]
-    size = bundle.info.preprocessing.input_size
+    preprocessing = bundle.info.preprocessing
+    golden = [frame for calibration in bundle.info.calibrations for frame in bundle.golden_frames(calibration)]
+    size = preprocessing.input_size
     frames = {"extreme": half.extreme_frames(size)}
     if golden:
-        frames["golden parts"] = np.concatenate(golden)
+        frames["golden parts"] = np.concatenate([preprocessing.squares(frame) for frame in golden])
     if photographs is not None:
-        check_frames(photographs, size)
+        check_frames(photographs, (size, size))
         frames["photographs"] = photographs
     return frames
 

@@ -71,3 +71,17 @@ def test_a_folder_without_folders_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     with pytest.raises(DataError, match=r"folders of photographs in .*test, good and one for each kind"):
         labelled(tmp_path)
+
+
+def test_pictures_in_tiles_are_shown_whole(tiled_bundle: Bundle, open_named: Any, plate_photos: Path) -> None:
+    evidence = gathered(tiled_bundle, open_named, plate_photos)
+    assert len(evidence.shown_bad) == 2
+    assert min(evidence.scores(good=False)) > max(evidence.scores(good=True))
+    for picture in evidence.shown_bad:
+        height, width = picture.position.shape
+        assert picture.image.shape[:2] == (height, width)
+        y, x = np.unravel_index(picture.position.argmax(), picture.position.shape)
+        assert np.hypot(x / width - 384 / 640, y / height - 192 / 480) < 0.1
+    golden = gathered(tiled_bundle, open_named, None).worst_good
+    assert all(picture.position.shape == picture.image.shape[:2] for picture in golden)
+    assert {picture.position.shape[1] > picture.position.shape[0] for picture in golden} == {True}

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from onnx import numpy_helper
 
 from calibration.int8 import STEM_AND_HEAD, Int8Bundle, Setting, residual_blocks, restored, settings
 from engines.bundle import Bundle
+from engines.images import list_images, read_image
 from engines.registry import open_engine
 
 Frames = list[NDArray[np.uint8]]
@@ -149,3 +150,19 @@ def test_no_telemetry_a_clean_home_and_a_clean_output(uncalibrated_bundle: Bundl
     environment = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stdout) == (0, "everything in int8\n[]\n"), done.stderr
+
+
+def test_pictures_in_tiles_are_quantised_by_their_tiles(tiled_bundle: Bundle, plate_photos: Path) -> None:
+    """Specks still are where the picture is most unusual, and more so than any place of a good plate."""
+    good, specks = (
+        [tiled_bundle.info.preprocessing(read_image(path)) for path in list_images(plate_photos / folder)]
+        for folder in ("train/good", "test/speck")
+    )
+    quantised = list(islice(settings(tiled_bundle, "onnxruntime", good), 2))[1]
+    with open_engine(Int8Bundle.around(tiled_bundle, quantised.network), "onnxruntime", "int8") as engine:
+        limit = max(engine.infer(picture[None]).scores[0] for picture in good)
+        found = engine.infer(np.stack(specks))
+    assert (found.scores > limit).all()
+    for anomaly_map in found.maps:
+        y, x = np.unravel_index(anomaly_map.argmax(), anomaly_map.shape)
+        assert np.hypot(x - 384 * 238 / 640, y - 192 * 180 / 480) < 16

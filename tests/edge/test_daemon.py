@@ -295,3 +295,33 @@ def test_the_daemon_imports_neither_torch_nor_the_trainer(
     imported = set(result.stdout.split())
     assert {"cv2", "zmq", "edge", "calibration", "engines"} <= imported
     assert not imported & {"torch", "trainer", "onnx", "scipy", "sklearn", "safetensors", "tqdm", "openvino_telemetry"}
+
+
+def test_a_bundle_with_tiles_finds_a_speck_in_a_large_picture_where_it_is(
+    start_daemon, listener, inbox: Path, tiled_bundle: Bundle, render_plate
+) -> None:
+    """The plate lies in the camera's region of interest, and regions are in the camera's own pixels."""
+    for name, seed, speck in (("1.png", 400, None), ("2.png", 401, (384, 192)), ("3.png", 402, None)):
+        picture = np.zeros((600, 800, 3), np.uint8)
+        picture[90:570, 150:790] = render_plate(seed, speck)
+        cv2.imwrite(str(inbox / name), picture)
+    daemon = start_daemon(folder_camera(inbox), "roi = [150, 90, 640, 480]", bundle=tiled_bundle.path)
+    heard = listener.until(lambda heard: len(heard.verdicts) == 3)
+    assert daemon.end() == 0
+    found = {verdict.part_id: verdict for verdict in heard.verdicts}
+    assert [verdict.evaluation for verdict in found.values()] == [Evaluation.OK, Evaluation.NOT_OK, Evaluation.OK]
+    (region,) = found["2.png"].regions
+    assert region.x <= 150 + 384 < region.x + region.width
+    assert region.y <= 90 + 192 < region.y + region.height
+    assert max(region.width, region.height) < 240  # a plate has 640 pixels
+
+
+def test_a_camera_with_too_few_pixels_for_the_tiles_is_told_so_with_every_part(
+    start_daemon, listener, inbox: Path, tiled_bundle: Bundle, render_part
+) -> None:
+    cv2.imwrite(str(inbox / "1.png"), render_part(1))
+    daemon = start_daemon(folder_camera(inbox), bundle=tiled_bundle.path)
+    (verdict,) = listener.until(lambda heard: heard.verdicts).verdicts
+    assert daemon.end() == 0
+    assert verdict.evaluation is Evaluation.NOT_DECIDABLE
+    assert "expected at least 238x180 pixels for 3x4 tiles of 64 pixels, found 160x160" in verdict.reason

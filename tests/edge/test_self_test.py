@@ -22,7 +22,7 @@ from edge.cameras.folder import Folder
 from edge.cameras.tables import FolderCamera
 from edge.config import ControlTable, PublishTable, RecipeTable, StationConfig
 from edge.pipeline import Pipeline
-from edge.product import Product, Recipe
+from edge.product import Product, Recipe, Shelf
 from edge.requests import Refused, SelfTestReply, SelfTestRequest
 from edge.self_test import Schedule, replay_golden
 from edge.trust import TrustTable
@@ -228,3 +228,19 @@ def test_without_settings_nothing_is_due() -> None:
 def test_what_is_no_time_of_the_day_is_refused(time_: str) -> None:
     with pytest.raises((msgspec.ValidationError, ConfigError)):
         msgspec.convert({"self_test_at": [time_]}, TrustTable)
+
+
+def test_pictures_in_tiles_are_replayed_and_drift_in_them_is_seen(
+    shelf: Shelf, tiled_bundle: Bundle, bundle_copy: Callable[[Bundle], Bundle]
+) -> None:
+    """`take` lets only an engine through that passed the parity gate."""
+    product = shelf.take(Recipe("plate", tiled_bundle, tiled_bundle.latest_calibration))
+    assert product.golden.shape == (8, *tiled_bundle.info.preprocessing.input_shape, 3)
+    passed = replay_golden(product)
+    assert passed.passed
+    assert passed.worst_drift == 0
+    about = product.engine.description
+    with open_engine(nudged(bundle_copy(tiled_bundle)), about.backend, about.precision) as engine:
+        result = replay_golden(dataclasses.replace(product, engine=engine))
+    assert not result.passed
+    assert "has drifted by" in result.reason

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from edge.cameras.tables import FolderCamera
-from edge.product import Product
+from edge.product import Product, Recipe, Shelf
 from edge.verdict import Evaluation
 from edge.view import View
+from engines.bundle import Bundle
 from engines.errors import ConfigError, DataError
 
 SHAPE = (160, 160, 3)
@@ -89,3 +90,17 @@ def test_grades_and_review_belong_to_the_score(product: Product) -> None:
 def test_a_mask_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ignore_mask: .*nowhere"):
         view(ignore_mask=tmp_path / "nowhere.png")
+
+
+def test_an_ignored_area_hides_a_speck_from_every_tile_that_sees_it(
+    shelf: Shelf, tiled_bundle: Bundle, render_plate
+) -> None:
+    """At 311, 192 two tiles overlap."""
+    product = shelf.take(Recipe("plate", tiled_bundle, tiled_bundle.latest_calibration))
+    plate = render_plate(401, (311, 192))
+    here = ((151, 32), (471, 32), (471, 352), (151, 352))
+    elsewhere = ((0, 352), (640, 352), (640, 480), (0, 480))
+    assert decide(view(ignore=(elsewhere,)).product(product), plate).evaluation is Evaluation.NOT_OK
+    hidden = decide(view(ignore=(here,)).product(product), plate)
+    assert hidden.evaluation is Evaluation.OK
+    assert hidden.regions == ()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engines.errors import DataError
-from engines.preprocess import Preprocessing
+from engines.preprocess import Grid, Preprocessing, _resize
+from engines.tiling import Tiling
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
@@ -155,9 +160,91 @@ def test_masks_follow_the_same_way() -> None:
     np.testing.assert_array_equal(found, preprocessing(mask)[:, :, 0] > 127)
 
 
+@pytest.mark.parametrize("field", ["full", "crop"])
+def test_with_tiles_it_is_one_larger_resize(field: Literal["full", "crop"]) -> None:
+    """3x4 tiles of S pixels, of which a tenth is shared: what one tile would lose at the rim, the picture loses."""
+    preprocessing = Preprocessing(field=field, tiles=Tiling(3, 4))
+    frame, side = noise(1024, 1280, 3), preprocessing.input_size
+    step = side - round(side / 10)
+    shape = side + 2 * step, side + 3 * step
+    assert preprocessing.input_shape == shape
+    margin = 0 if field == "full" else 16
+    whole = cv2.resize(frame, (shape[1] + 2 * margin, shape[0] + 2 * margin), interpolation=cv2.INTER_LINEAR)
+    expected = whole[margin : margin + shape[0], margin : margin + shape[1], ::-1]
+    np.testing.assert_array_equal(preprocessing(frame), expected)
+    squares = preprocessing.squares(preprocessing(frame))
+    assert squares.shape == (12, side, side, 3) == (preprocessing.squares_a_frame, side, side, 3)
+    np.testing.assert_array_equal(squares[7], expected[step : step + side, 3 * step : 3 * step + side])
+    assert preprocessing.mask(frame[:, :, 0]).shape == shape
+
+
+def test_tiles_lose_less_at_the_rim() -> None:
+    assert 0 < Preprocessing(tiles=Tiling(2, 2)).unseen_share < Preprocessing().unseen_share
+    assert Preprocessing(field="full", tiles=Tiling(2, 2)).unseen_share == 0
+
+
+@pytest.mark.parametrize("shape", [(1024, 1280, 3), (2048, 2448), (1072, 1904), (400, 4096)])
+def test_cropping_first_changes_nothing_with_tiles(shape: tuple[int, ...]) -> None:
+    """A crop of 2x3 tiles is the middle of the whole picture at that size, whichever way it was computed."""
+    cropped = Preprocessing(crop=160, tiles=Tiling(2, 3, 0.5))
+    height, width = cropped.resized_shape
+    whole = _resize(noise(*shape), (height, width))
+    rgb = cv2.cvtColor(whole, cv2.COLOR_GRAY2RGB if whole.ndim == 2 else cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(cropped(noise(*shape)), rgb[48 : 48 + 240, 48 : 48 + 320])
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from([None, (31, 17, 900, 701), (0, 0, 1280, 1024)]),
+    st.sampled_from([None, Tiling(2, 3), Tiling(3, 2, 0.5), Tiling(1, 2, 0.0)]),
+    st.sampled_from(["full", "crop"]),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_a_place_in_the_map_is_the_place_in_the_frame(
+    roi: tuple[int, int, int, int] | None,
+    tiles: Tiling | None,
+    field: Literal["full", "crop"],
+    across: float,
+    down: float,
+) -> None:
+    """A blob drawn where `Grid` says that a map pixel lies comes out at that pixel."""
+    preprocessing = Preprocessing(field=field, roi=roi, tiles=tiles)
+    height, width = preprocessing.input_shape
+    x, y = 8 + across * (width - 17), 8 + down * (height - 17)
+    frame_x, frame_y = Grid(preprocessing, (1024, 1280)).edge(x + 0.5, y + 0.5)
+    rows, columns = np.mgrid[:1024, :1280]
+    blob = 250 * np.exp(-((rows + 0.5 - frame_y) ** 2 + (columns + 0.5 - frame_x) ** 2) / (2 * 6**2))
+    seen = preprocessing(blob.astype(np.uint8))[:, :, 0].astype(np.float64)
+    mass = seen.sum()
+    found = (seen.sum(axis=0) @ np.arange(width) / mass, seen.sum(axis=1) @ np.arange(height) / mass)
+    assert found == pytest.approx((x, y), abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "tiles", "roi"),
+    [
+        ((480, 640), Tiling(3, 3), None),
+        ((600, 4000), Tiling(3, 3), None),
+        ((2000, 300), Tiling(1, 2), None),
+        ((2000, 2000), Tiling(2, 2), (100, 100, 300, 300)),
+    ],
+)
+def test_tiles_that_would_only_enlarge_the_picture_are_refused(
+    shape: tuple[int, int], tiles: Tiling, roi: tuple[int, int, int, int] | None
+) -> None:
+    with pytest.raises(DataError, match=r"expected at least \d+x\d+ pixels for .*; take fewer tiles"):
+        Preprocessing(field="full", tiles=tiles, roi=roi)(noise(*shape))
+
+
+def test_a_strip_may_be_narrower_than_a_tile() -> None:
+    assert Preprocessing(field="full", tiles=Tiling(1, 4))(noise(200, 4000)).shape == (256, 946, 3)
+
+
+@pytest.mark.parametrize("tiles", [None, Tiling(2, 3, 0.2)])
 @pytest.mark.parametrize("roi", [None, (1, 2, 30, 40)])
-def test_it_travels_as_json(roi: tuple[int, int, int, int] | None) -> None:
-    preprocessing = Preprocessing(field="full", resize=320, roi=roi)
+def test_it_travels_as_json(roi: tuple[int, int, int, int] | None, tiles: Tiling | None) -> None:
+    preprocessing = Preprocessing(field="full", resize=320, roi=roi, tiles=tiles)
     assert msgspec.json.decode(msgspec.json.encode(preprocessing), type=Preprocessing) == preprocessing
 
 

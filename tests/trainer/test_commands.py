@@ -18,7 +18,9 @@ from engines.bundle import Bundle
 from engines.cli import main
 from engines.errors import BundleError
 from engines.images import read_image
+from engines.preprocess import Preprocessing
 from engines.registry import open_engine
+from engines.tiling import Tiling
 from trainer.banks import BANK_SIZE
 
 FAST = ["--weights", "random", "--epochs", "1"]
@@ -204,6 +206,10 @@ def two_broken(folder: Path, photos: Path) -> None:
         (one_photograph, ["--weights", "/no/such/file.pth", "--hold-back", "0"], ["no weights for resnet18"]),
         (one_photograph, ["--weights", "random", "--epochs", "0"], ["at least 1 epoch"]),
         (one_photograph, [*FAST, "--hold-back", "0.2"], ["at least 2 different photographs", "found 1"]),
+        (one_photograph, [*FAST, "--tiles", "2x2"], ["1 of 1 photographs", "at least 486x486 pixels", "140x120"]),
+        (one_photograph, [*FAST, "--tiles", "1x1"], ["--tiles: expected rows x columns of 2 to 64 tiles, found 1x1"]),
+        (one_photograph, [*FAST, "--tiles", "1x2", "--overlap", "0.7"], ["an overlap of 0 to 0.5", "found 0.7"]),
+        (one_photograph, [*FAST, "--overlap", "0.2"], ["--overlap is for tiles"]),
         (one_photograph, [*FAST, "--lots", "folders"], ["a folder of photographs for each lot"]),
     ],
 )
@@ -242,6 +248,8 @@ def test_a_folder_that_is_no_bundle_is_not_replaced(
         ["--folds", "2", "--hold-back", "0.5"],
         ["--hold-back", "x"],
         ["--roi", "1,2"],
+        ["--tiles", "2"],
+        ["--tiles", "2x-2"],
         ["--backbone", "vgg"],
     ],
 )
@@ -276,3 +284,35 @@ def test_ctrl_c_leaves_no_bundle_and_resume_ends_where_an_unbroken_run_does(tmp_
     assert not checkpoint.exists()
     assert run("train", *settings, "--epochs", 6, "--out", tmp_path / "unbroken") == 0
     assert Bundle.open(out).files["model.onnx"] == Bundle.open(tmp_path / "unbroken").files["model.onnx"]
+
+
+def test_train_evaluate_and_export_with_tiles(
+    plate_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "plate"
+    options = ("--tiles", "1x2", "--overlap", 0.2, "--hold-back", 0.4)
+    assert run("train", "--data", plate_photos, "--out", out, *FAST, *options) == 0
+    assert "1x2, 20% in common; the network sees 461x256 pixels of a picture" in capsys.readouterr().out
+    bundle = Bundle.open(out)
+    assert bundle.info.preprocessing == Preprocessing(field="full", tiles=Tiling(1, 2, 0.2))
+    assert bundle.golden_frames(bundle.latest_calibration).shape[1:] == (256, 461, 3)
+    assert run("evaluate", "--bundle", out, "--data", plate_photos, "--json", tmp_path / "figures.json") == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["n_defect"] == 2
+    assert run("export", "--bundle", out, "--out", tmp_path / "new", "--weights", "random") == 0
+    assert Bundle.open(tmp_path / "new").info.preprocessing.tiles == Tiling(1, 2, 0.2)
+
+
+def test_a_fold_is_trained_without_any_tile_of_the_photographs_that_it_scores(
+    plate_photos: Path, tmp_path: Path
+) -> None:
+    """Its head is the one that training on the others alone gives."""
+    options = (*FAST, "--tiles", "1x2", "--hold-back", 0)
+    source = plate_photos / "train" / "good"
+    assert run("train", "--data", source, "--out", tmp_path / "all", *FAST, "--tiles", "1x2", "--folds", 2) == 0
+    fold = Bundle.open(tmp_path / "all.folds" / "1")
+    (tmp_path / "rest").mkdir()
+    for path in source.iterdir():
+        if path.name not in fold.info.provenance.held_back:
+            shutil.copy(path, tmp_path / "rest")
+    assert run("train", "--data", tmp_path / "rest", "--out", tmp_path / "alone", *options) == 0
+    assert Bundle.open(tmp_path / "alone").files["head.safetensors"] == fold.files["head.safetensors"]
