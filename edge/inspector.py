@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.drift import Drift
+from edge.anomaly_map import AnomalyMap
 from edge.cameras.camera import Frame
 from edge.decision import Decision, undecidable
 from edge.health import CameraHealth
@@ -67,7 +68,8 @@ class Stopwatch:
 class Fed:
     """A frame on its way through the engine: `pending` there, or decided already where it never came so far.
 
-    `picture` is the preprocessed frame, RGB uint8 `(H, W, 3)`; None where the engine preprocesses itself.
+    `picture` is the preprocessed frame, RGB uint8 `(H, W, 3)`; None where the engine preprocesses itself. `map` is there
+    once the engine has given one.
     """
 
     frame: Frame
@@ -77,6 +79,7 @@ class Fed:
     decision: Decision | None
     picture: NDArray[np.uint8] | None = None
     collected: bool = False
+    map: AnomalyMap | None = None
 
     def discard(self) -> None:
         """Give back the engine's request, whose result nobody wants any more."""
@@ -99,7 +102,8 @@ class Fed:
 class Judgement:
     """A decision on a frame of a camera by a recipe, on its way to the publisher.
 
-    `stages` holds milliseconds by stage, as far as the frame came; `decided_ns` is the monotonic clock.
+    `stages` holds milliseconds by stage, as far as the frame came; `decided_ns` is the monotonic clock. `map` is None
+    where the engine gave none.
     """
 
     camera: str
@@ -108,6 +112,7 @@ class Judgement:
     decision: Decision
     stages: dict[str, float]
     decided_ns: int
+    map: AnomalyMap | None = None
 
 
 class Feeder(Job):
@@ -278,6 +283,8 @@ class Collector(Job):
     def _decide(self, fed: Fed) -> Decision:
         inspection = fed.result()
         fed.watch.end()
+        judge = fed.product.judge
+        fed.map = AnomalyMap(inspection.maps[0], judge.preprocessing, judge.map_threshold)
         image = fed.frame.image
         if image is None:
             raise ValueError("a frame without a picture has no score")
@@ -297,7 +304,7 @@ def _decision(fed: Fed, image: NDArray[np.uint8], inspection: Inspection) -> Dec
 
 def judgement(camera: str, fed: Fed, decision: Decision) -> Judgement:
     """The judgement of this moment."""
-    return Judgement(camera, fed.product.recipe, fed.frame, decision, fed.watch.stages, time.monotonic_ns())
+    return Judgement(camera, fed.product.recipe, fed.frame, decision, fed.watch.stages, time.monotonic_ns(), fed.map)
 
 
 def failed(frame: Frame, watch: Stopwatch, error: BaseException) -> Decision:

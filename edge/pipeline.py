@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from edge.archive.lane import ArchiveLane
 from edge.cameras.camera import Camera
 from edge.config import StationConfig
 from edge.control import Control
@@ -33,8 +34,15 @@ class Pipeline:
         self._config = config
         self._recipes = recipes
         self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
+        self._archive = None if config.archive is None else ArchiveLane(config.archive, config.pipeline, self.health)
         self._publisher = Publisher(
-            config.station, config.publish, config.security, self._recipes_now, self._judgements, self.health
+            config.station,
+            config.publish,
+            config.security,
+            self._recipes_now,
+            self._judgements,
+            self.health,
+            None if self._archive is None else self._archive.archivist,
         )
         self._speaking = Worker("publisher", self._publisher)
         self.control = Control(config.control, config.security)
@@ -85,6 +93,8 @@ class Pipeline:
         """Bind the sockets and begin the heartbeats, in state Starting. Raises ConfigError for a port in use."""
         for worker in self._own_workers:
             worker.start()
+        if self._archive is not None:
+            self._archive.start()
 
     def arm(self, products: Mapping[str, Product]) -> None:
         """Begin to take and judge parts, each camera's by its product. Their engines stay open until after `drain`."""
@@ -102,6 +112,8 @@ class Pipeline:
         for lane in self.lanes.values():
             lane.supervise()
         self._supervisor.check()
+        if self._archive is not None:
+            self._archive.supervise()
 
     def drain(self) -> None:
         """Take no more parts, judge those taken, publish everything and the last heartbeat.
@@ -154,7 +166,12 @@ class Pipeline:
         if self._listening is not None:
             self._listening.stop(timeout_s)
         self._judgements.close()
-        self._speaking.join(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        try:
+            self._speaking.join(timeout_s)
+        finally:
+            if self._archive is not None:
+                self._archive.finish(max(deadline - time.monotonic(), _LAST_WORDS_S))
 
     def _drain_lanes(self, deadline: float) -> None:
         failure: WorkerError | None = None

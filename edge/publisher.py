@@ -13,6 +13,7 @@ import msgspec
 import zmq
 
 from calibration.drift import Watch
+from edge.archive.archivist import Archivist
 from edge.config import PublishTable, SecurityTable
 from edge.gate import Gate, open_gate
 from edge.health import Condition, Health
@@ -63,6 +64,7 @@ class Publisher(Job):
         recipes: Callable[[], Mapping[str, Recipe]],
         judgements: BoundedQueue[Judgement],
         health: Health,
+        archivist: Archivist | None = None,
     ) -> None:
         self.session_id = uuid.uuid4().hex
         self.endpoint = table.bind
@@ -74,6 +76,7 @@ class Publisher(Job):
         self._told_recipes: Mapping[str, Recipe] = {}
         self._judgements = judgements
         self._health = health
+        self._archivist = archivist
         self._seq = 0
         self._sent = ReplayRing(table.replay)
         self._unsent: Judgement | None = None
@@ -183,6 +186,8 @@ class Publisher(Job):
         if verdict.evaluation is not Evaluation.OK:
             _log_rejected(verdict)
         self._health.cameras[judgement.camera].count_verdict(judgement.decision.evaluation)
+        if self._archivist is not None:
+            self._archivist.offer(verdict, judgement)
 
     def _send(self, topic: str, message: bytes) -> None:
         if self._socket is None:
@@ -210,6 +215,7 @@ class Publisher(Job):
             reason=_printable(condition.reason),
             counters=self._health.counters,
             cameras={name: self._camera_status(name, recipe) for name, recipe in self._recipes().items()},
+            archive=None if self._archivist is None else self._archivist.status(),
         )
 
     def _camera_status(self, name: str, recipe: Recipe) -> CameraStatus:

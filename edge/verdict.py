@@ -172,12 +172,31 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     drift: dict[str, DriftStatus] = {}
 
 
+class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How the archive is. Whatever that is, every part has its verdict: only what is kept of it suffers.
+
+    `state` is `Running`, or `Degraded` where pictures or verdicts cannot be kept now; `reason` says why. It holds
+    `parts` parts in `bytes` bytes, of `limit_bytes` at most; `waiting` parts are to be written yet. Since the session
+    began, `kept` parts were written, of `pictures_lost` (by cause) the verdict alone, and of `verdicts_lost` nothing.
+    """
+
+    state: State
+    reason: str
+    parts: int
+    bytes: int
+    limit_bytes: int
+    waiting: int
+    kept: int = 0
+    pictures_lost: dict[str, int] = {}
+    verdicts_lost: int = 0
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """Sign of life, sent every `interval_s` and at each change of state.
 
     `last_seq` is the number of the last verdict sent (0: none yet), so that a reader notices a lost tail.
     `state_s` is how long the state has lasted, in seconds; `reason` says why it is not Running. `counters` are the
-    sums over all cameras.
+    sums over all cameras. `archive` is None where the station has none.
     """
 
     interval_s: float
@@ -187,6 +206,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     reason: str
     counters: Counters
     cameras: dict[str, CameraStatus]
+    archive: ArchiveStatus | None = None
 
 
 _ENCODER = msgspec.json.Encoder()

@@ -20,7 +20,8 @@ from typing import Any
 
 import msgspec
 
-from edge.archive.part import ArchivedPart, ArchiveError, Kept, MapView, Query
+from edge.anomaly_map import MapView
+from edge.archive.part import ArchivedPart, ArchiveError, Kept, Query
 from edge.verdict import Evaluation, MessageError, Verdict, decode
 
 FILE_NAME = "index.sqlite"

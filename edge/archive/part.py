@@ -7,8 +7,7 @@ from datetime import datetime
 from enum import Enum
 from pathlib import Path
 
-import msgspec
-
+from edge.anomaly_map import MapView
 from edge.verdict import Evaluation, Verdict
 from engines.errors import InspectError
 
@@ -28,22 +27,6 @@ class Kept(str, Enum):
     REVIEW = "review"
     SAMPLE = "sample"
     VERDICT = "verdict"
-
-
-class MapView(msgspec.Struct, frozen=True, kw_only=True):
-    """What an archived map's grey values mean, and where on the original frame it lies.
-
-    Grey 0 is the anomaly `low`, 255 is `high`, linear between; `threshold` is the map's own, above which regions are.
-    The map covers the frame from (`x`, `y`) on, `width` by `height`, in pixels of the frame; it may reach beyond it.
-    """
-
-    low: float
-    high: float
-    threshold: float
-    x: float
-    y: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.anomaly_map import AnomalyMap, MapView
 from edge.archive.index import (
     EVALUATIONS,
-    FILE_NAME,
     KEPT,
     PICTURES,
     ArchiveIndex,
@@ -33,16 +33,18 @@ from edge.archive.index import (
     milliseconds,
     picture_name,
 )
-from edge.archive.part import ArchiveError, Kept, MapView
-from edge.archive.pictures import AnomalyMap, write_pictures
+from edge.archive.part import ArchiveError, Kept
+from edge.archive.pictures import write_pictures
 from edge.verdict import Evaluation, Verdict, encode
 from engines.atomic import sync_directory
 
 PARTS_A_FOLDER = 1000
 _LOCK = "writer.lock"
 _PAGES_A_VACUUM = 1000
-_WAL_LIMIT = 4 << 20
+# SQLite writes its log back at 1000 pages of 4 KiB, and its file stays as large.
+_LOG_BYTES = 4 << 20
 _CHUNK = 500
+_ANY_OK = "SELECT 1 FROM parts WHERE evaluation = ? LIMIT 1"
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,19 @@ class Entry:
 
 @dataclass(frozen=True)
 class Room:
-    """What the archive takes up: bytes of pictures of rejects (parts that are not OK), of the others, and the index."""
+    """How many parts the archive holds, and what it takes up in bytes: pictures, in whole blocks, and the index.
 
-    rejects: int
-    others: int
+    The index counts with its log at full length, which comes and goes.
+    """
+
+    parts: int
+    pictures: int
     index: int
 
     @property
     def total(self) -> int:
         """All bytes."""
-        return self.rejects + self.others + self.index
+        return self.pictures + self.index
 
 
 class ArchiveStore:
@@ -109,8 +114,10 @@ class ArchiveStore:
 
     def close(self) -> None:
         """Close the index and let another writer in."""
-        self.index.close()
-        os.close(self._lock)
+        try:
+            self.index.close()
+        finally:
+            os.close(self._lock)
 
     def add(self, entries: Sequence[Entry]) -> list[int]:
         """Hold these parts, all or none, and return their keys. When it returns, a kill costs none of them.
@@ -129,11 +136,12 @@ class ArchiveStore:
             raise
         return keys
 
-    def remove(self, keys: Sequence[int]) -> None:
-        """Hold these parts no longer."""
-        for begin in range(0, len(keys), _CHUNK):
-            self._remove(keys[begin : begin + _CHUNK])
-        self._database.execute(f"PRAGMA incremental_vacuum({_PAGES_A_VACUUM})").fetchall()
+    def remove(self, keys: Sequence[int]) -> int:
+        """Hold these parts no longer, and return how many of them there were."""
+        removed = sum(self._remove(keys[begin : begin + _CHUNK]) for begin in range(0, len(keys), _CHUNK))
+        if removed:
+            self._database.execute(f"PRAGMA incremental_vacuum({_PAGES_A_VACUUM})").fetchall()
+        return removed
 
     def oldest(self, evaluation: Evaluation, number: int, before: datetime | None = None) -> list[int]:
         """Keys of the oldest parts of one evaluation, at most so many; with `before`, of those captured earlier."""
@@ -144,18 +152,36 @@ class ArchiveStore:
         )
         return [key for (key,) in rows]
 
+    def first_to_go(self, size: int, number: int) -> list[int]:
+        """Keys of the oldest parts that are OK, or where there are none, of the oldest others.
+
+        As many as it takes to make room for `size` bytes, and `number` at most.
+        """
+        ok = EVALUATIONS.index(Evaluation.OK)
+        wanted = "evaluation = ?" if self._database.execute(_ANY_OK, (ok,)).fetchone() else "+evaluation != ?"
+        rows = self._database.execute(
+            f"SELECT key, bytes FROM parts WHERE {wanted} ORDER BY key LIMIT ?", (ok, number)
+        ).fetchall()
+        room = self.room()
+        each = room.index / max(room.parts, 1)
+        found: list[int] = []
+        for key, part in rows:
+            if size <= 0:
+                break
+            found.append(key)
+            size -= part + each
+        return found
+
     def room(self) -> Room:
         """What the archive takes up now."""
-        ok = EVALUATIONS.index(Evaluation.OK)
-        sums = dict(self._database.execute("SELECT evaluation, bytes FROM totals"))
+        sums = "SELECT coalesce(sum(parts), 0), coalesce(sum(bytes), 0) FROM totals"
+        parts, size = self._database.execute(sums).fetchone()
         (pages,) = self._database.execute("PRAGMA page_count").fetchone()
         (page,) = self._database.execute("PRAGMA page_size").fetchone()
-        with suppress(FileNotFoundError):
-            pages += (self.folder / f"{FILE_NAME}-wal").stat().st_size // page
-        return Room(sum(b for evaluation, b in sums.items() if evaluation != ok), sums.get(ok, 0), pages * page)
+        return Room(parts, size, pages * page + _LOG_BYTES)
 
     def _set_up(self) -> None:
-        self._database.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+        self._database.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
         self._database.execute("PRAGMA synchronous = NORMAL")
         (self.folder / PICTURES).mkdir(exist_ok=True)
         self._delete_doomed()
@@ -170,8 +196,9 @@ class ArchiveStore:
         key = self._free_key(entry.verdict)
         size, view = 0, None
         if entry.frame is not None and folder is not None:
-            view = None if entry.map is None else entry.map.view(entry.frame.shape)
-            size = write_pictures(folder[1], key, entry.frame, None if entry.map is None else entry.map.grey())
+            shown = entry.map if entry.map is not None and entry.map.finite else None
+            view = None if shown is None else shown.view(entry.frame.shape)
+            size = write_pictures(folder[1], key, entry.frame, None if shown is None else shown.grey())
         self._insert(key, entry, folder[0] if folder and size else None, size, view)
         return key
 
@@ -233,7 +260,7 @@ class ArchiveStore:
         sync_directory(path.parent.parent)
         return last + 1, path
 
-    def _remove(self, keys: Sequence[int]) -> None:
+    def _remove(self, keys: Sequence[int]) -> int:
         marks = ",".join("?" * len(keys))
         found = self._database.execute(
             "SELECT parts.key, evaluation, bytes, path FROM parts LEFT JOIN folders ON folders.id = folder "
@@ -253,6 +280,7 @@ class ArchiveStore:
             for evaluation, number in Counter(evaluation for _, evaluation, _, _ in found).items():
                 self._count(evaluation, -number, -sum(size for _, each, size, _ in found if each == evaluation))
         self._delete_doomed()
+        return len(found)
 
     def _delete_doomed(self) -> None:
         doomed = [path for (path,) in self._database.execute("SELECT path FROM doomed")]

@@ -82,6 +82,7 @@ def vision_unit(station_file: Path, config: StationConfig, options: ServiceOptio
             *_credentials(config),
             *_scheduling(options),
             *_devices(config),
+            *_archive(config),
             *_visible(station_file, config),
         ],
         options,
@@ -193,13 +194,20 @@ def _devices(config: StationConfig) -> Iterator[str]:
 
 def _visible(station_file: Path, config: StationConfig) -> Iterator[str]:
     """What lies in hidden places and is needed all the same."""
+    written = config.archive.folder if config.archive is not None else None
     engines = [recipe.bundle.with_name(f"{recipe.bundle.name}.engines") for recipe in config.recipes.values()]
     # The last is where the sources are, where they were not copied into the environment.
     code = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]}
     needed = {*code, station_file, *_paths_in(config), *engines}
     for path in sorted(needed):
-        if any(hidden in path.parents for hidden in _HIDDEN):
+        if path != written and any(hidden in path.parents for hidden in _HIDDEN):
             yield f"BindReadOnlyPaths=-{_path(path)}"
+
+
+def _archive(config: StationConfig) -> Iterator[str]:
+    if config.archive is not None:
+        folder = config.archive.folder
+        yield f"{'BindPaths' if any(each in folder.parents for each in _HIDDEN) else 'ReadWritePaths'}=-{_path(folder)}"
 
 
 def _log(config: StationConfig) -> Iterator[str]:

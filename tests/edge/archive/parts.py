@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.anomaly_map import AnomalyMap
 from edge.archive.part import Kept
-from edge.archive.pictures import AnomalyMap
 from edge.archive.store import Entry
 from edge.verdict import Evaluation, StageTimes, Verdict
 from engines.preprocess import Preprocessing

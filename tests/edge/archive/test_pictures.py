@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.anomaly_map import AnomalyMap
 from edge.archive.part import ArchivedPart, Query
-from edge.archive.pictures import AnomalyMap, write_pictures
+from edge.archive.pictures import write_pictures
 from edge.archive.store import ArchiveStore, Entry
 from engines.preprocess import Preprocessing
 from tests.edge.archive.parts import anomaly_map, entry, frame

@@ -36,6 +36,19 @@ def test_only_the_daemon_can_read_its_station_file_again(unit: Unit) -> None:
     assert not any(line.startswith("ExecReload") for line in unit(PLC, gateway=True))
 
 
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("/data/archive", "ReadWritePaths=-/data/archive"),
+        ("/home/line/archive", "BindPaths=-/home/line/archive"),
+    ],
+)
+def test_the_daemon_may_write_its_archive_and_the_gateway_may_not(unit: Unit, folder: str, expected: str) -> None:
+    archive = f'[archive]\nfolder = "{folder}"\n'
+    assert [line for line in unit(archive) if folder in line] == [expected]
+    assert not any(folder in line for line in unit(archive + PLC, gateway=True))
+
+
 def test_the_gateway_outlives_the_daemon(unit: Unit) -> None:
     bound = ("Requires", "BindsTo", "PartOf", "After=edge-inspect", "Wants")
     assert [line for line in unit(PLC, gateway=True) if line.startswith(bound)] == []
