@@ -10,7 +10,9 @@ from types import TracebackType
 import msgspec
 import zmq
 
+from edge.audit.recorder import here
 from edge.requests import (
+    LONGEST_TEXT,
     AnyReply,
     Done,
     RecipeRequest,
@@ -90,7 +92,8 @@ class Asker:
 def ask_station(options: argparse.Namespace) -> int:
     """Ask what the command line says, print the answer, and return the exit code: 1 where it was refused."""
     with Asker(options.connect, options.key) as asker:
-        reply = asker.ask(_request(options), options.timeout)
+        request = msgspec.structs.replace(_request(options), asked_by=here()[:LONGEST_TEXT])
+        reply = asker.ask(request, options.timeout)
     if isinstance(reply, Refused):
         print(f"refused: {reply.reason}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""The daemon's subcommands of `edge-inspect`: run, watch, control, keys, plc, install-service, doctor."""
+"""The daemon's subcommands of `edge-inspect`: run, watch, control, keys, plc, audit-log, install-service, doctor."""
 
 from __future__ import annotations
 
@@ -96,6 +96,20 @@ def _install_service(options: argparse.Namespace) -> int:
     return install_service(options)
 
 
+def _configure_audit_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="trails: what `[audit]` names")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="take the trails that this station file names")
+    parser.add_argument("--verify", action="store_true", help="check that nobody has changed them; exit code 1 if so")
+    parser.add_argument("--expect", metavar="SHA256", help="with --verify: an entry that must be there, from the log")
+    parser.add_argument("--json", action="store_true", help="print each entry whole, one JSON object a line")
+
+
+def _audit_log(options: argparse.Namespace) -> int:
+    from edge.audit.listing import show_trails
+
+    return show_trails(options)
+
+
 def _configure_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -185,6 +199,13 @@ keys = Command(
     example="edge-inspect keys new gateway --role control --keys /etc/edge-inspect/keys",
     configure=_configure_keys,
     run=_keys,
+)
+
+audit_log = Command(
+    summary="show who changed what on a station, or verify that nobody has changed the record of it",
+    example="edge-inspect audit-log --config station.toml --verify",
+    configure=_configure_audit_log,
+    run=_audit_log,
 )
 
 install_service = Command(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from edge.archive.table import ArchiveTable
+from edge.audit.table import AuditTable
 from edge.cameras.tables import CameraTable
 from edge.plc.tables import PlcTable
 from edge.table import Address, Count, Name, Seconds, Table
@@ -182,6 +183,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     pipeline: PipelineTable = PipelineTable()
     trust: TrustTable = TrustTable()
     archive: ArchiveTable | None = None
+    audit: AuditTable | None = None
     plc: PlcTable | None = None
     security: SecurityTable = SecurityTable()
 

@@ -16,10 +16,11 @@ from typing import TypeVar
 import msgspec
 import zmq
 
+from edge.audit.recorder import Recorder
 from edge.config import ControlTable, SecurityTable
 from edge.gate import Gate, open_gate
 from edge.keys import Role
-from edge.requests import READING, Refused, Reply, Request, decode_request, encode
+from edge.requests import AUDITED, READING, Refused, Reply, Request, decode_request, encode
 from edge.sockets import bind_problem
 from edge.verdict import MessageError
 from edge.worker import Job
@@ -48,10 +49,11 @@ class _UnderWay:
 class Control(Job):
     """Requests in, one reply for each. A request that cannot be understood or done is `Refused`, with the reason."""
 
-    def __init__(self, table: ControlTable, security: SecurityTable) -> None:
+    def __init__(self, table: ControlTable, security: SecurityTable, recorder: Recorder | None = None) -> None:
         self.endpoint = table.bind or ""
         self._bind = table.bind or ""
         self._security = security
+        self._recorder = recorder
         self._answers: dict[type[Request], Callable[..., Answer]] = {}
         self._under_way: list[_UnderWay] = []
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -112,6 +114,8 @@ class Control(Job):
             self._send(envelope, Refused(reason=str(error)))
             return
         answer = self._answered(request) if self._may(parts[-1], request) else Refused(reason=_NOT_ALLOWED)
+        if self._recorder is not None and isinstance(request, AUDITED):
+            answer = self._recorder.answered(request, self._key_name(parts[-1]), answer)
         if isinstance(answer, Future):
             self._under_way.append(_UnderWay(envelope, request.request_id, answer))
         else:
@@ -123,6 +127,9 @@ class Control(Job):
             return True
         role = self._gate.role(str(part.get("User-Id")))
         return role is Role.CONTROL or (role is Role.READ and isinstance(request, READING))
+
+    def _key_name(self, part: zmq.Frame) -> str | None:
+        return None if self._gate is None else str(part.get("User-Id"))
 
     def _answered(self, request: Request) -> Answer:
         answer = self._answers.get(type(request))

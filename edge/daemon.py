@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 import cv2
 
+from edge.audit.logbook import Logbook
 from edge.cameras.camera import Camera
 from edge.cameras.kinds import make_camera
 from edge.config import StationConfig
@@ -44,7 +45,9 @@ def run_station(
         opened = open_recipes(config, map(config.recipe_of, config.cameras))
         recipes = {name: opened[config.recipe_of(name)] for name in config.cameras}
         sources = {name: make_camera(table) for name, table in config.cameras.items()}
-        pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes)
+        log = context.enter_context(Logbook(config.audit, config.station))
+        pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes, log.recorder)
+        log.follow(pipeline)
         reloader = Reloader(config, read_again or (lambda: config))
         changer = context.enter_context(RecipeChanger(lambda: reloader.config, shelf, lambda: pipeline.lanes))
         pipeline.control.on(RecipeRequest, changer.change)
@@ -56,8 +59,10 @@ def run_station(
             _await_subscriber(pipeline, config.publish.wait_for_subscriber_s, stop)
             if not stop.made:
                 pipeline.arm(products)
-            _watch_over(pipeline, stop, lambda: _reload(hang_up, reloader))
+                log.note("armed")
+            _watch_over(pipeline, stop, lambda: _look_round(hang_up, reloader, log))
             pipeline.drain()
+            log.note("stopped")
         except Exception as error:
             pipeline.abandon(str(error))
             raise
@@ -73,13 +78,15 @@ def _await_subscriber(pipeline: Pipeline, limit_s: float, stop: StopRequest) -> 
         _log.warning("no subscriber within %g s; going on without one", limit_s)
 
 
-def _reload(hang_up: HangUp, reloader: Reloader) -> None:
+def _look_round(hang_up: HangUp, reloader: Reloader, log: Logbook) -> None:
+    log.note_disarmed()
     if hang_up.made:
         hang_up.made = False
         try:
-            reloader.reload()
+            log.note("reload", "SIGHUP", {"done": reloader.reload()})
         except InspectError as error:
             _log.error("the station file is wrong, and nothing has changed: %s", error)
+            log.note("reload", "SIGHUP", {"refused": str(error)})
 
 
 def _watch_over(pipeline: Pipeline, stop: StopRequest, look_round: Callable[[], None]) -> None:

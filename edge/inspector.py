@@ -68,8 +68,8 @@ class Stopwatch:
 class Fed:
     """A frame on its way through the engine: `pending` there, or decided already where it never came so far.
 
-    `picture` is the preprocessed frame, RGB uint8 `(H, W, 3)`; None where the engine preprocesses itself. `map` is there
-    once the engine has given one.
+    `picture` is the preprocessed frame, RGB uint8 `(H, W, 3)`; None where the engine preprocesses itself. `map` is
+    there once the engine has given one.
     """
 
     frame: Frame

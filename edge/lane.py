@@ -70,7 +70,12 @@ class Lane:
     @property
     def disarmed(self) -> bool:
         """Whether its workers failed too often or its engine is distrusted, so that it judges no part any more."""
-        return bool(self._why)
+        return bool(self.why_disarmed)
+
+    @property
+    def why_disarmed(self) -> str:
+        """Why it judges no part any more; empty where it does."""
+        return self._distrusted or self._supervisor.exhausted
 
     @property
     def product(self) -> Product:
@@ -110,7 +115,7 @@ class Lane:
             if not all(moving):
                 self._fed.close()
             if not any(moving):
-                self._finish_off(f"disarmed: {self._why}")
+                self._finish_off(f"disarmed: {self.why_disarmed}")
             return
         self._supervisor.check()
         if self.disarmed:
@@ -142,7 +147,7 @@ class Lane:
         self._fed.close()
         failure = failure or self._ended(self._collecting, deadline)
         if self.disarmed or failure is not None:
-            self._finish_off(str(failure or f"disarmed: {self._why}"))
+            self._finish_off(str(failure or f"disarmed: {self.why_disarmed}"))
         if failure is not None and not self.disarmed:
             raise failure
 
@@ -155,14 +160,10 @@ class Lane:
             return error
         return None
 
-    @property
-    def _why(self) -> str:
-        return self._distrusted or self._supervisor.exhausted
-
     def _disarm(self) -> None:
-        self._health.disarm(self._why)
+        self._health.disarm(self.why_disarmed)
         self._capture.inbox.close(f"camera {self.name} is disarmed")
-        self._capture.settle(f"disarmed: {self._why}")
+        self._capture.settle(f"disarmed: {self.why_disarmed}")
         self._frames.close()
         self._capturing.request_stop()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from edge.archive.lane import ArchiveLane
+from edge.audit.recorder import Recorder
 from edge.cameras.camera import Camera
 from edge.config import StationConfig
 from edge.control import Control
@@ -28,7 +29,13 @@ _LAST_WORDS_S = 5.0
 class Pipeline:
     """One station from cameras to sockets. `announce`, then `arm`, then `supervise` until the end, then `drain`."""
 
-    def __init__(self, config: StationConfig, cameras: Mapping[str, Camera], recipes: Mapping[str, Recipe]) -> None:
+    def __init__(
+        self,
+        config: StationConfig,
+        cameras: Mapping[str, Camera],
+        recipes: Mapping[str, Recipe],
+        recorder: Recorder | None = None,
+    ) -> None:
         """`cameras` and `recipes` by the camera's name: what each takes pictures with, and what it begins with."""
         self.health = Health(config.cameras)
         self._config = config
@@ -45,7 +52,7 @@ class Pipeline:
             None if self._archive is None else self._archive.archivist,
         )
         self._speaking = Worker("publisher", self._publisher)
-        self.control = Control(config.control, config.security)
+        self.control = Control(config.control, config.security, recorder)
         self.control.on(ReplayRequest, self._publisher.replay)
         self.control.on(StatusRequest, lambda _: StatusReply(status=self._publisher.status()))
         self.control.on(TriggerRequest, self._trigger)

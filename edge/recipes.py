@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol
 
 from edge.config import StationConfig
-from edge.product import Product, Shelf, open_recipes
+from edge.product import Product, Recipe, Shelf, open_recipes
 from edge.requests import Done, RecipeRequest, Reply
 from engines.errors import InspectError
 
@@ -63,11 +63,13 @@ class RecipeChanger:
 
     def _change(self, request: RecipeRequest) -> Reply:
         name, cameras = self._recipe_of(request), self._cameras_of(request)
-        if all(camera.product.recipe.name == name for camera in cameras.values()):
-            return Done(message=f"recipe {name} judges {_named(cameras)} already")
         before = {each: camera.product.recipe.name for each, camera in cameras.items()}
         try:
-            product = self._shelf.take(open_recipes(self._config(), [name])[name])
+            recipe = open_recipes(self._config(), [name])[name]
+            # By the bundle, and not by the name alone: somebody may have moved its threshold.
+            if all(_is(camera.product.recipe, recipe) for camera in cameras.values()):
+                return Done(message=f"recipe {name} judges {_named(cameras)} already")
+            product = self._shelf.take(recipe)
             self._hand_over(cameras.values(), product)
         except InspectError as error:
             stays = ", ".join(f"{each} with {old}" for each, old in before.items())
@@ -114,6 +116,10 @@ class RecipeChanger:
         if not judging:
             raise RecipeError(f"{_named(chosen)} is disarmed; start the daemon again")
         return judging
+
+
+def _is(one: Recipe, other: Recipe) -> bool:
+    return (one.name, one.bundle.digest) == (other.name, other.bundle.digest)
 
 
 def _named(cameras: Mapping[str, object]) -> str:

@@ -15,14 +15,19 @@ from engines.foreign import UNREADABLE
 
 SCHEMA = 1
 Job = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
-Text = Annotated[str, msgspec.Meta(max_length=256)]
+LONGEST_TEXT = 256
+Text = Annotated[str, msgspec.Meta(max_length=LONGEST_TEXT)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What every request carries. The reply repeats `request_id`, whatever the asker chose."""
+    """What every request carries. The reply repeats `request_id`, whatever the asker chose.
+
+    `asked_by` is who asks, in their own words: a login name, `user@host`. The audit trail has it beside the key's name.
+    """
 
     schema: int = SCHEMA
     request_id: Text = ""
+    asked_by: Text = ""
 
 
 class StatusRequest(Request, frozen=True, kw_only=True, tag="status"):
@@ -125,6 +130,8 @@ class SelfTestReply(Reply, frozen=True, kw_only=True, tag="self_test"):
 
 # What a client may ask whose key lets it only read; everything else changes what the station does.
 READING = (StatusRequest, ReplayRequest)
+# What the audit trail has an entry of, refused or not. Triggers come several times a second.
+AUDITED = (RecipeRequest, ReloadRequest)
 
 AnyRequest = StatusRequest | ReplayRequest | RecipeRequest | TriggerRequest | ReloadRequest | SelfTestRequest
 AnyReply = Done | Refused | Triggered | StatusReply | ReplayReply | SelfTestReply

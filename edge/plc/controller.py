@@ -81,7 +81,7 @@ class Controller:
         if before is not None:
             self._note_parts(before.trigger, inputs.trigger, position, now)
             if inputs.reset and not before.reset:
-                self.reset()
+                self.reset("the PLC's reset bit")
 
     def lose(self, reason: str) -> None:
         """The PLC cannot be reached: where its parts are is not known any more, and none of them is released."""
@@ -89,10 +89,10 @@ class Controller:
         self._abandon("the PLC was lost")
         self._inputs = None
 
-    def reset(self) -> None:
-        """The operator has looked, and lets the line go on after a lockout."""
+    def reset(self, by: str) -> None:
+        """The operator has looked, and lets the line go on after a lockout; `by` is the way they said so."""
         self._lockout.reset()
-        self._failsafe.clear(Fault.LOCKOUT)
+        self._failsafe.clear(Fault.LOCKOUT, by)
 
     def answer(self, reply: Reply, now: float) -> None:
         """Take what vision answers to a request into account."""

@@ -72,10 +72,10 @@ class FailSafe:
         """The fault was there at a moment."""
         self._set(fault, now + self._hold_s, reason)
 
-    def clear(self, fault: Fault) -> None:
+    def clear(self, fault: Fault, reason: str = "") -> None:
         """The fault has gone."""
         if self._until.pop(fault, None) is not None:
-            self._changes.append(Change(fault, began=False))
+            self._changes.append(Change(fault, began=False, reason=reason))
 
     def expire(self, now: float) -> None:
         """Let go of what happened long enough ago."""

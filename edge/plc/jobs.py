@@ -46,7 +46,7 @@ class JobKeeper:
         if not self._heard or not self.problem or self._wanted not in self._jobs or now < self._ask_at:
             return None
         self._ask_at = now + _ASK_AGAIN_S
-        return RecipeRequest(recipe=self._jobs[self._wanted], request_id="recipe")
+        return RecipeRequest(recipe=self._jobs[self._wanted], request_id="recipe", asked_by=f"PLC, job {self._wanted}")
 
     @property
     def problem(self) -> str:

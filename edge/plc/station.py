@@ -9,6 +9,7 @@ from types import FrameType, TracebackType
 
 from edge.client import Subscriber
 from edge.config import StationConfig
+from edge.plc.audit import Audit
 from edge.plc.background import Background
 from edge.plc.caller import Caller
 from edge.plc.controller import Controller
@@ -49,7 +50,7 @@ def run_gateway(config: StationConfig) -> int:
             controller,
             subscriber,
             Modbus(table.modbus) if table.modbus else None,
-            _listeners(table, config.station),
+            _listeners(table, config),
             table.poll_s,
             Caller(control, table.key) if control else None,
         )
@@ -85,7 +86,7 @@ class OperatorReset:
         """Reset the controller where it was asked for."""
         if self._wanted:
             self._wanted = False
-            controller.reset()
+            controller.reset("SIGUSR1")
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._wanted = True
@@ -96,13 +97,16 @@ def reachable(bind: str) -> str:
     return re.sub(r"^tcp://(\*|0\.0\.0\.0|\[::\])(?=:)", "tcp://127.0.0.1", bind)
 
 
-def _listeners(table: PlcTable, station: str) -> list[Output]:
+def _listeners(table: PlcTable, config: StationConfig) -> list[Output]:
     """What carries out actions besides the PLC, in this order: what must be in time first."""
+    station = config.station
     listeners: list[Output] = []
     if table.gpio is not None:
         listeners.append(Gpio(table.gpio))
     if table.log is not None:
         listeners.append(Log(table.log))
+    if config.audit is not None and config.audit.gateway is not None:
+        listeners.append(Audit(config.audit.gateway, station))
     if table.opcua is not None:
         listeners.append(Background("opcua", OpcUa(table.opcua, station)))
     if table.mqtt is not None:

@@ -8,7 +8,7 @@ for its cameras by itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def vision_unit(station_file: Path, config: StationConfig, options: ServiceOptio
             *_credentials(config),
             *_scheduling(options),
             *_devices(config),
-            *_archive(config),
+            *_writable(_written(config)),
             *_visible(station_file, config),
         ],
         options,
@@ -101,7 +101,7 @@ def gateway_unit(station_file: Path, config: StationConfig, options: ServiceOpti
             *_scheduling(options),
             *_gateway_credentials(config),
             *_gateway_devices(config),
-            *_log(config),
+            *_writable(_written_by_gateway(config)),
             *_visible(station_file, config),
         ],
         options,
@@ -194,26 +194,35 @@ def _devices(config: StationConfig) -> Iterator[str]:
 
 def _visible(station_file: Path, config: StationConfig) -> Iterator[str]:
     """What lies in hidden places and is needed all the same."""
-    written = config.archive.folder if config.archive is not None else None
+    written = {*_written(config), *_written_by_gateway(config)}
     engines = [recipe.bundle.with_name(f"{recipe.bundle.name}.engines") for recipe in config.recipes.values()]
     # The last is where the sources are, where they were not copied into the environment.
     code = {Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parents[2]}
     needed = {*code, station_file, *_paths_in(config), *engines}
     for path in sorted(needed):
-        if path != written and any(hidden in path.parents for hidden in _HIDDEN):
+        if not written & {path, path.parent} and any(hidden in path.parents for hidden in _HIDDEN):
             yield f"BindReadOnlyPaths=-{_path(path)}"
 
 
-def _archive(config: StationConfig) -> Iterator[str]:
+def _written(config: StationConfig) -> Iterator[Path]:
+    """Folders that the daemon writes in."""
     if config.archive is not None:
-        folder = config.archive.folder
-        yield f"{'BindPaths' if any(each in folder.parents for each in _HIDDEN) else 'ReadWritePaths'}=-{_path(folder)}"
+        yield config.archive.folder
+    if config.audit is not None:
+        yield config.audit.file.parent
 
 
-def _log(config: StationConfig) -> Iterator[str]:
-    path = config.plc.log.path if config.plc is not None and config.plc.log is not None else None
-    if path is not None:
-        yield f"ReadWritePaths=-{_path(path.parent)}"
+def _written_by_gateway(config: StationConfig) -> Iterator[Path]:
+    if config.plc is not None and config.plc.log is not None and config.plc.log.path is not None:
+        yield config.plc.log.path.parent
+    if config.audit is not None and config.audit.gateway is not None:
+        yield config.audit.gateway.parent
+
+
+def _writable(folders: Iterable[Path]) -> Iterator[str]:
+    for folder in dict.fromkeys(folders):
+        hidden = any(each in folder.parents for each in _HIDDEN)
+        yield f"{'BindPaths' if hidden else 'ReadWritePaths'}=-{_path(folder)}"
 
 
 def _paths_in(value: object) -> Iterator[Path]:

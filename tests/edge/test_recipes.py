@@ -107,6 +107,17 @@ def test_a_recipe_is_changed_for_one_camera_or_for_all_by_name_or_by_job(start, 
     assert station.names == ["flange", "flange"]
 
 
+def test_a_bundle_that_was_replaced_is_changed_to_under_the_same_name(start, other: Bundle) -> None:
+    station = start(other.path)
+    station.change(recipe="plate")
+    moved = msgspec.structs.replace(other.latest_calibration, threshold=9.0)
+    update_bundle(other, msgspec.structs.replace(other.info, calibrations=(moved,)))
+    assert station.change(recipe="plate", camera="top") == "recipe plate judges camera top"
+    thresholds = [camera.product.judge.threshold for camera in station.cameras.values()]
+    assert thresholds == [9.0, other.latest_calibration.threshold]
+    assert station.change(recipe="plate", camera="top").endswith("already")
+
+
 def test_an_engine_that_judges_nothing_any_more_is_closed(start, other: Bundle, monkeypatch) -> None:
     station = start(other.path)
     closed: list[Engine] = []

@@ -361,7 +361,7 @@ def test_whatever_happens_to_the_line_only_what_both_cameras_vouched_for_is_rele
             newest += 5000
             line.sense(now, trigger=newest)
         elif what == "reset":
-            line.controller.reset()
+            line.controller.reset("the operator")
         else:
             line.controller.hear(beat(0), now)
         line.tick(now)

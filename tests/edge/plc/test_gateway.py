@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.plc_program import EJECTED, PASSES, PlcProgram
+from edge.audit.trail import read_trail
 from edge.verdict import Evaluation, State
 from tests.edge.plc.vision import STATION, Vision
 
@@ -171,8 +172,9 @@ def test_a_frozen_and_a_killed_plc_are_noticed_and_found_again(start: Start, vis
         line.until_ready()
 
 
-def test_defective_parts_in_a_row_lock_until_the_operator_resets(start: Start, vision: Vision) -> None:
-    line = start("lockout_after = 1")
+def test_defective_parts_in_a_row_lock_until_the_operator_resets(start: Start, vision: Vision, tmp_path: Path) -> None:
+    trail = tmp_path / "audit.jsonl"
+    line = start(f'lockout_after = 1\n[audit]\nfile = "vision.jsonl"\ngateway = "{trail}"')
     vision.wait_for_subscriber()
     vision.beat()
     line.until_ready()
@@ -182,6 +184,10 @@ def test_defective_parts_in_a_row_lock_until_the_operator_resets(start: Start, v
     line.process.send_signal(signal.SIGUSR1)
     vision.beat()
     line.until_ready()
+    line.until("the entry", lambda: trail.exists() and read_trail(trail).head.number == 2)
+    lockout, reset = read_trail(trail).entries
+    assert (lockout.what, lockout.details["reason"]) == ("lockout", "1 defective parts in a row")
+    assert (reset.what, reset.who) == ("lockout reset", "SIGUSR1")
 
 
 def test_a_stop_leaves_the_line_not_ready_and_the_coil_off(start: Start, vision: Vision) -> None:
