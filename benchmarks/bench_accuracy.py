@@ -1,10 +1,11 @@
 """Accuracy on data sets with known defects: SimpleNet beside methods without training on the same features.
 
-Every photograph of `train/good` is trained on (nothing is held back for calibration), the last epoch counts, and the
-test photographs are looked at once, after it. Rows already in the JSON file are not run again.
+Every photograph of `train/good` is trained on (nothing is held back for calibration), or the seeded choice of
+`--photographs` of them; the last epoch counts, and the test photographs are looked at once, after it. Rows already in
+the JSON file are not run again.
 
-    python benchmarks/bench_accuracy.py --data DIR [DIR ...] --backbone resnet18 --weights FILE --recipe paper \\
-        --method simplenet patchcore --field crop full --seeds 3 --json accuracy.json
+    python benchmarks/bench_accuracy.py --data DIR [DIR ...] --backbone resnet18 --weights FILE \\
+        --recipe paper default --method simplenet patchcore --seeds 5 --json accuracy.json
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -44,11 +45,11 @@ from trainer.anoco import AnchoredNormals
 from trainer.backbone import build_backbone
 from trainer.data import Dataset, Sample, scan_dataset
 from trainer.evaluation import read_mask
-from trainer.features import Features, extract, patch_features
+from trainer.features import DefectPatches, Features, extract, extract_defects, patch_features
 from trainer.memory_bank import MemoryBank, choose_patches, coreset_size
 from trainer.methods import METHODS
 from trainer.metrics import image_metrics, pixel_metrics
-from trainer.recipe import RECIPES
+from trainer.recipe import DEFAULT, RECIPES, MeasuredRecipe, Recipe
 from trainer.training import train_head
 from trainer.weights import Weights, find_weights
 
@@ -69,7 +70,7 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """What decides a row's figures. Methods without training have no recipe and no epochs."""
+    """What decides a row's figures. Methods without training have no recipe; `photographs` None is all of them."""
 
     data: str
     field: Field
@@ -77,6 +78,7 @@ class Run:
     seed: int
     backbone: str
     weights_sha256: str
+    photographs: int | None
     recipe: str | None
     epochs: int | None
 
@@ -87,9 +89,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Job:
-    """A run with what a worker process needs for it: files of cached features, test samples, weights."""
+    """A run with what a worker process needs for it: photographs, files of cached features, test samples, weights."""
 
     run: Run
+    photographs: tuple[Path, ...]
     train: Path
     test: Path
     samples: tuple[Sample, ...]
@@ -116,7 +119,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
     """Run what is not yet in the JSON file; all rows that were asked for, old and new."""
     earlier = load_rows(options.json) if options.json else []
     weights = find_weights(options.backbone, options.weights)
-    datasets = _datasets(options.data)
+    datasets = _datasets(options.data, options.photographs)
     wanted = _runs(options, list(datasets), weights.sha256)
     rows = [row for row in earlier if any(run.is_in([row]) for run in wanted)]
     machine = describe_machine()
@@ -135,7 +138,10 @@ def _measure_group(dataset: Dataset, field: Field, runs: list[Run], weights: Wei
     with tempfile.TemporaryDirectory(prefix="bench-accuracy-") as folder:
         train, test = _cache_features(dataset, field, runs[0].backbone, weights, Path(folder))
         with _workers(jobs) as pool:
-            work = [pool.submit(measure_run, Job(run, train, test, dataset.test, weights)) for run in runs]
+            work = [
+                pool.submit(measure_run, Job(run, dataset.train_good, train, test, dataset.test, weights))
+                for run in runs
+            ]
             for done in as_completed(work):
                 row = done.result()
                 print(_line(row), file=sys.stderr, flush=True)
@@ -201,8 +207,17 @@ def _train(job: Job) -> Detector:
     if job.run.recipe is None:
         vectors = choose_patches(patches, coreset_size(patches), job.run.seed)
         return MemoryBank(vectors) if job.run.method == "patchcore" else AnchoredNormals(vectors)
-    features = Features(patches, grid=math.isqrt(patches.shape[1]))
-    return train_head(features, RECIPES[job.run.recipe].with_epochs(job.run.epochs), job.run.seed, CPU)
+    recipe = RECIPES[job.run.recipe].with_epochs(job.run.epochs)
+    features = Features(patches, math.isqrt(patches.shape[1]), _defects(job, recipe))
+    return train_head(features, recipe, job.run.seed, CPU)
+
+
+def _defects(job: Job, recipe: Recipe) -> DefectPatches | None:
+    if not isinstance(recipe, MeasuredRecipe):
+        return None
+    backbone = build_backbone(job.run.backbone, job.weights.arrays)
+    preprocessing = Preprocessing(field=job.run.field)
+    return extract_defects(backbone, job.photographs, preprocessing, CPU, recipe.pictures, job.run.seed)
 
 
 def _evaluate(
@@ -234,10 +249,10 @@ def _infer_ms(detector: Detector, job: Job, preprocessing: Preprocessing, spread
     return float(np.median(taken))
 
 
-def _datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
+def _datasets(folders: Sequence[Path], photographs: int | None) -> dict[str, Dataset]:
     found: dict[str, Dataset] = {}
     for folder in folders:
-        dataset = scan_dataset(folder.resolve())
+        dataset = _with_photographs(scan_dataset(folder.resolve()), photographs)
         if not dataset.test:
             raise DataError(f"{folder}: expected test/good and test/<defect> as in MVTec AD, found no test images")
         if dataset.root.name in found:
@@ -250,34 +265,45 @@ def _datasets(folders: Sequence[Path]) -> dict[str, Dataset]:
     return found
 
 
+def _with_photographs(dataset: Dataset, count: int | None) -> Dataset:
+    """At most `count` of the photographs to train on: the same ones for every method, recipe and seed."""
+    if count is None or count >= len(dataset.train_good):
+        return dataset
+    order = np.random.default_rng(0).permutation(len(dataset.train_good))
+    return replace(dataset, train_good=tuple(dataset.train_good[index] for index in np.sort(order[:count])))
+
+
 def _runs(options: argparse.Namespace, names: Sequence[str], sha256: str) -> list[Run]:
-    epochs = RECIPES[options.recipe].with_epochs(options.epochs).epochs
+    epochs = {name: RECIPES[name].with_epochs(options.epochs).epochs for name in options.recipe}
     return [
-        Run(data, field, method, seed, options.backbone, sha256, *settings)
+        Run(data, field, method, seed, options.backbone, sha256, options.photographs, *settings)
         for data, field, seed, method in itertools.product(names, options.field, range(options.seeds), options.method)
-        for settings in [(options.recipe, epochs) if method == "simplenet" else (None, None)]
+        for settings in (epochs.items() if method == "simplenet" else [(None, None)])
     ]
 
 
 def _line(row: Row) -> str:
     figures = " ".join(f"{key}={row[key]:.4f}" for key in METRICS if row[key] is not None)
-    return f"{row['data']} {row['field']} {row['method']} seed {row['seed']}: {figures} train_s={row['train_s']}"
+    about = f"{row['data']} {row['field']} {row['recipe'] or row['method']} seed {row['seed']}"
+    return f"{about}: {figures} train_s={row['train_s']}"
 
 
 def table(rows: Sequence[Row], markdown: bool = False) -> str:
-    """Mean and deviation over seeds, one line a (data, method, field), in percent."""
+    """Mean and deviation over seeds, one line a (data, field, method, recipe, photographs), in percent."""
 
-    def key(row: Row) -> tuple[str, str, str]:
-        return row["data"], row["method"], row["field"]
+    def key(row: Row) -> tuple[str, str, str, str, int, int]:
+        about = row["field"], row["method"], row["recipe"] or ""
+        return row["data"], *about, row["epochs"] or 0, row["photographs"] or 0
 
     lines = []
-    for (data, method, field), group in itertools.groupby(sorted(rows, key=key), key):
+    for (data, field, method, recipe, epochs, photographs), group in itertools.groupby(sorted(rows, key=key), key):
         same = list(group)
-        label = method if same[0]["recipe"] is None else f"{method}, {same[0]['recipe']}, {same[0]['epochs']} epochs"
+        name = data if not photographs else f"{data}, {photographs} photographs"
+        label = f"{method}, {recipe}, {epochs} epochs" if recipe else method
         figures = [summarise([row[metric] for row in same]) for metric in METRICS]
         times = [summarise([row[name] for row in same], digits=0, scale=1.0) for name in ("train_s", "infer_ms")]
-        lines.append([data, label, field, str(len(same)), *figures, *times])
-    return format_table(["data", "method", "field", "seeds", *TITLES, "train s", "ms/image"], lines, markdown)
+        lines.append([name, field, label, str(len(same)), *figures, *times])
+    return format_table(["data", "field", "method", "seeds", *TITLES, "train s", "ms/image"], lines, markdown)
 
 
 def _positive(text: str) -> int:
@@ -293,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in MVTec AD's layout")
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18")
     parser.add_argument("--weights", help="file of its ImageNet weights (default: where `train` looks for them)")
-    parser.add_argument("--recipe", choices=RECIPES, default="paper")
+    parser.add_argument("--recipe", choices=RECIPES, nargs="+", default=[DEFAULT.name], help="default: %(default)s")
     parser.add_argument("--method", choices=METHODS, nargs="+", default=["simplenet", "patchcore"])
     parser.add_argument("--field", choices=("crop", "full"), nargs="+", default=["crop"])
     parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (default: 3)")
@@ -301,6 +327,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help=f"one seed, {QUICK_EPOCHS} epochs: shows that it runs, no figure"
     )
     parser.add_argument("--epochs", type=_positive, help="instead of the recipe's")
+    parser.add_argument("--photographs", type=_positive, metavar="N", help="train on at most N (default: all)")
     parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
     parser.add_argument("--jobs", type=_positive, default=1, help="runs side by side, with the cores shared out")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")

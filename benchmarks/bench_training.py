@@ -49,9 +49,10 @@ from engines.images import list_images, read_image
 from engines.preprocess import Preprocessing
 from trainer.backbone import build_backbone
 from trainer.features import Features, extract, patch_features
-from trainer.recipe import PAPER, Recipe
+from trainer.precision import training_dtype
+from trainer.recipe import PAPER, PaperRecipe
 from trainer.simplenet import SimpleNet
-from trainer.training import EpochReport, train_head, training_dtype
+from trainer.training import EpochReport, train_head
 from trainer.weights import RANDOM, find_weights
 
 CPU = torch.device("cpu")
@@ -64,7 +65,7 @@ QUICK = (24, 6, 3, 3)
 class ReferenceProcess:
     """A Reference in a process of its own; leaving the `with` block ends it."""
 
-    def __init__(self, backbone: str, weights: str, frames: NDArray[np.uint8], recipe: Recipe) -> None:
+    def __init__(self, backbone: str, weights: str, frames: NDArray[np.uint8], recipe: PaperRecipe) -> None:
         self.backbone_ms: list[float] = []
         self.head_ms: list[float] = []
         context = multiprocessing.get_context("spawn")
@@ -95,7 +96,7 @@ class ReferenceProcess:
 
 
 def _serve_reference(
-    orders: Connection, backbone_name: str, weights: str, frames: NDArray[np.uint8], recipe: Recipe
+    orders: Connection, backbone_name: str, weights: str, frames: NDArray[np.uint8], recipe: PaperRecipe
 ) -> None:
     backbone = build_backbone(backbone_name, find_weights(backbone_name, weights).arrays)
     reference = Reference.build(backbone, frames, sum(BACKBONES[backbone_name].channels), recipe)
@@ -111,14 +112,14 @@ class Reference:
 
     backbone: nn.Module
     frames: NDArray[np.uint8]
-    recipe: Recipe
+    recipe: PaperRecipe
     head: SimpleNet
     optimisers: tuple[torch.optim.Optimizer, ...]
     backbone_ms: list[float] = field(default_factory=list)
     head_ms: list[float] = field(default_factory=list)
 
     @classmethod
-    def build(cls, backbone: nn.Module, frames: NDArray[np.uint8], channels: int, recipe: Recipe) -> Reference:
+    def build(cls, backbone: nn.Module, frames: NDArray[np.uint8], channels: int, recipe: PaperRecipe) -> Reference:
         """A fresh head for `channels` patch channels with the paper's two optimisers."""
         head = SimpleNet(channels, recipe.hidden, torch.Generator().manual_seed(0)).train()
         rates = (

@@ -11,7 +11,7 @@ from engines.cli import Command, invoke
 from engines.errors import UsageError
 from engines.extras import import_extra
 from trainer.methods import METHODS
-from trainer.recipe import PAPER, RECIPES
+from trainer.recipe import DEFAULT, RECIPES
 
 if TYPE_CHECKING:
     from engines.preprocess import Preprocessing
@@ -34,9 +34,12 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
                         "only collect what good parts look like: for the first day, with 5 to 20 photographs "
                         "(default: %(default)s)")  # fmt: skip
     parser.add_argument(
-        "--recipe", choices=RECIPES, default=PAPER.name, help="training settings (default: %(default)s)"
+        "--recipe",
+        choices=RECIPES,
+        default=DEFAULT.name,
+        help="training settings; paper: SimpleNet as published (default: %(default)s)",
     )
-    parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's 160")
+    parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--field", choices=("crop", "full"), help="crop: the paper's, blind to the outer rim; full: "
                         "the whole picture, 1.3 times the work (default: crop, or full with --tiles)")  # fmt: skip

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -25,16 +26,33 @@ from engines.errors import DataError
 from engines.images import read_image
 from engines.preprocess import Preprocessing
 from trainer.allocator import freed_memory_kept
+from trainer.synthetic import draw_defects
 
 Progress = Callable[[int, int], None]
 
 BATCH = 8
 MEMORY_LIMIT = 4 << 30
+# Share of a patch that a drawn defect covers for the patch to count as one.
+COVERED = 0.3
+
+
+@dataclass(frozen=True)
+class DefectPatches:
+    """Features of D patches that a drawn defect covers: float16 `(D, C)`.
+
+    `images` and `positions` `(D,)` say which photograph (or tile) it was drawn onto, and at which of its patches.
+    """
+
+    patches: NDArray[np.float16]
+    images: NDArray[np.intp]
+    positions: NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Features:
     """Patch features of N photographs, or of the tiles of photographs, all of one after all of another.
+
+    `defects` are those of defects drawn onto them, where the recipe wants any.
 
     `patches` float16 `(N, P, C)`, P = grid x grid patches row by row, C = levels 2 and 3 concatenated; in memory, or a
     memory-mapped file where that would exceed the limit.
@@ -42,6 +60,7 @@ class Features:
 
     patches: NDArray[np.float16]
     grid: int
+    defects: DefectPatches | None = None
 
 
 @freed_memory_kept()
@@ -78,6 +97,48 @@ def _batches(paths: Sequence[Path], preprocessing: Preprocessing) -> Iterator[ND
     squares = (square for path in paths for square in preprocessing.squares(preprocessing(read_image(path))))
     while batch := list(itertools.islice(squares, BATCH)):
         yield np.stack(batch)
+
+
+@freed_memory_kept()
+def extract_defects(
+    backbone: nn.Module,
+    paths: Sequence[Path],
+    preprocessing: Preprocessing,
+    device: torch.device,
+    pictures: int,
+    seed: int,
+    progress: Progress | None = None,
+) -> DefectPatches:
+    """Draw defects onto the photographs (or tiles) at `paths`, dealt evenly, and compute the features they cover.
+
+    `pictures` of them with defects are made, and none is kept. Which defects one gets follows from `seed` and its place
+    in `paths`. `progress` and errors are as for `extract`.
+    """
+    each = preprocessing.squares_a_frame
+    order = np.random.default_rng(seed).permutation(len(paths) * each)
+    found: list[tuple[NDArray[np.float16], NDArray[np.intp], NDArray[np.intp]]] = []
+    for start in range(0, pictures, BATCH):
+        turns = range(start, min(start + BATCH, pictures))
+        images = [int(order[turn % len(order)]) for turn in turns]
+        squares = [_square(paths[image // each], image % each, preprocessing) for image in images]
+        drawn = [draw_defects(s, np.random.default_rng([seed, turn])) for s, turn in zip(squares, turns, strict=True)]
+        patches = patch_features(backbone, np.stack([picture.frame for picture in drawn]), device)
+        for image, picture, rows in zip(images, drawn, patches.to(torch.float16).cpu().numpy(), strict=True):
+            positions = _covered(picture.cover, math.isqrt(len(rows)))
+            found.append((rows[positions], np.full(len(positions), image), positions))
+        if progress:
+            progress(start + len(drawn), pictures)
+    return DefectPatches(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+def _square(path: Path, number: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    square: NDArray[np.uint8] = preprocessing.squares(preprocessing(read_image(path)))[number]
+    return square
+
+
+def _covered(cover: NDArray[np.float32], grid: int) -> NDArray[np.intp]:
+    shares = cv2.resize(cover, (grid, grid), interpolation=cv2.INTER_AREA)
+    return np.flatnonzero(shares > COVERED)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -41,10 +41,11 @@ from engines.preprocess import Preprocessing
 from trainer.backbone import build_backbone
 from trainer.banks import collect
 from trainer.data import Photograph, hold_back, scan_dataset, split_folds
-from trainer.features import Features, extract, feature_store
+from trainer.features import Features, Progress, extract, extract_defects, feature_store
 from trainer.methods import Method
-from trainer.recipe import Recipe
-from trainer.training import Checkpoint, EpochReport, settings_key, train_head
+from trainer.recipe import MeasuredRecipe, Recipe
+from trainer.run import Checkpoint
+from trainer.training import EpochReport, settings_key, train_head
 from trainer.weights import Weights, find_weights
 
 PACKAGES = ("torch", "numpy", "onnx", "opencv-python-headless")
@@ -234,11 +235,24 @@ def _train(order: Order, split: Split, weights: Weights, folder: Path) -> list[L
 
 def _features(order: Order, train: Sequence[Photograph], weights: Weights, store: Any) -> Features:
     backbone = build_backbone(order.backbone, weights.arrays).to(order.device)
-    paths = [photograph.path for photograph in train]
-    with tqdm(total=len(paths), desc="features", unit="photo", disable=None) as bar:
-        return extract(
-            backbone, paths, order.preprocessing, order.device, lambda done, _: bar.update(done - bar.n), store
-        )
+    about = [photograph.path for photograph in train], order.preprocessing, order.device
+    with _bar("features", len(train)) as show:
+        features = extract(backbone, *about, show, store)
+    if order.method != "simplenet" or not isinstance(order.recipe, MeasuredRecipe):
+        return features
+    with _bar("defects drawn", order.recipe.pictures) as show:
+        defects = extract_defects(backbone, *about, order.recipe.pictures, order.seed, show)
+    return replace(features, defects=defects)
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Progress]:
+    with tqdm(total=total, desc=name, unit="photo", disable=None) as bar:
+
+        def show(done: int, _: int) -> None:
+            bar.update(done - bar.n)
+
+        yield show
 
 
 def _run_epochs(

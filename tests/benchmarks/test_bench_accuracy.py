@@ -61,20 +61,28 @@ def test_rows_table_and_resumption(small_set: Path, tmp_path: Path, capsys: pyte
     second = json.loads(rows.read_text())
     assert second[:2] == first
     assert [(row["method"], row["seed"]) for row in second[2:]] == [("patchcore", 1)]
-    assert "| flange | patchcore | full  | 2     | 100.0 ± 0.0 " in capsys.readouterr().out
+    assert "| flange | full  | patchcore | 2     | 100.0 ± 0.0 " in capsys.readouterr().out
 
     assert main(arguments(small_set, rows, *both)) == 0
     assert json.loads(rows.read_text()) == second
     lines = capsys.readouterr().out.splitlines()
     # The seeds that were asked for, not all that the file holds.
     assert [re.split(r"\s{2,}", line)[3] for line in lines[1:]] == ["1", "1"]
-    assert lines[2].startswith("flange  simplenet, paper, 1 epochs")
+    assert lines[2].startswith("flange  full   simplenet, default, 1 epochs")
 
 
 def test_table_shows_missing_pixel_figures_as_a_dash() -> None:
     row = dict.fromkeys(("image_auroc", "image_ap", "image_f1_max", "escape_at_1pct_fr", "train_s", "infer_ms"), 0.5)
     row |= dict.fromkeys(("pixel_auroc", "pixel_ap", "aupro"))  # type: ignore[arg-type]
-    named = {"data": "casting", "method": "patchcore", "field": "crop", "recipe": None, "epochs": None, **row}
+    named = {
+        "data": "casting",
+        "method": "patchcore",
+        "field": "crop",
+        "recipe": None,
+        "epochs": None,
+        "photographs": None,
+        **row,
+    }
     assert table([named]).splitlines()[1].split()[3:10] == ["1", "50.0", "50.0", "50.0", "-", "-", "-"]
 
 
@@ -105,7 +113,7 @@ def test_the_documented_command_is_understood() -> None:
     command = page.split("python benchmarks/bench_accuracy.py", 1)[1].split("```", 1)[0].replace("\\\n", " ")
     options = _parser().parse_args(command.split())
     assert [folder.name for folder in options.data] == ["mvtec_screw", "magnetic_tile"]
-    assert (options.recipe, options.seeds, options.field) == ("paper", 3, ["crop", "full"])
+    assert (options.recipe, options.seeds, options.field) == (["paper"], 3, ["crop", "full"])
 
 
 def test_a_quick_run_is_one_seed_and_few_epochs(

@@ -11,8 +11,9 @@ from engines.errors import UsageError
 from engines.preprocess import Preprocessing
 from trainer.features import Features
 from trainer.recipe import PAPER
+from trainer.run import Checkpoint
 from trainer.simplenet import SimpleNet
-from trainer.training import Checkpoint, EpochReport, settings_key, train_head
+from trainer.training import EpochReport, settings_key, train_head
 
 SHORT = PAPER.with_epochs(3)
 
