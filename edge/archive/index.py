@@ -155,8 +155,6 @@ class ArchiveIndex:
             yield "score >= ?", query.min_score
         if query.max_score is not None:
             yield "score <= ?", query.max_score
-        if query.kept is not None:
-            yield "kept = ?", KEPT.index(query.kept)
 
     def _found(self, keys: str, values: Sequence[object]) -> list[ArchivedPart]:
         return [self._part(row) for row in self._rows(_FOUND.format(keys=keys), values)]

@@ -56,8 +56,7 @@ class Query:
     """Which parts to search for; what is None does not matter, and everything else must hold at once.
 
     `since` and `until` are moments of capture with a time zone, both included. `part_id` is the whole id. Scores are
-    raw, limits included; parts without a score are within none. `kept` is why the archive holds a part: looked for
-    together with a span of time, since all parts of it are read.
+    raw, limits included; parts without a score are within none.
     """
 
     since: datetime | None = None
@@ -69,7 +68,6 @@ class Query:
     drawn: bool | None = None
     min_score: float | None = None
     max_score: float | None = None
-    kept: Kept | None = None
 
     def __post_init__(self) -> None:
         if any(moment is not None and moment.tzinfo is None for moment in (self.since, self.until)):

@@ -1,1 +1,0 @@
-"""What people say of archived parts, and the data set that it becomes."""
