@@ -16,13 +16,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
@@ -39,11 +39,11 @@ from trainer.backbone import build_backbone
 from trainer.banks import BANK_SIZE
 from trainer.data import Dataset, scan_dataset
 from trainer.evaluation import read_mask
-from trainer.features import Features, extract, feature_store
+from trainer.features import Features, extract, extract_defects, feature_store
 from trainer.memory_bank import MemoryBank, choose_patches
 from trainer.methods import METHODS
 from trainer.metrics import aupro, image_metrics
-from trainer.recipe import RECIPES
+from trainer.recipe import DEFAULT, RECIPES, MeasuredRecipe
 from trainer.training import train_head
 from trainer.weights import find_weights
 
@@ -122,9 +122,13 @@ def _measure_set(options: argparse.Namespace, dataset: Dataset, backbone: nn.Mod
     rows, machine = [], describe_machine()
     with _test_set(dataset, backbone) as test:
         for (draw, count), group in itertools.groupby(runs, key=lambda run: (run.draw, run.photographs)):
-            learned_from = extract(backbone, drawn(dataset, draw, count), Preprocessing(), CPU)
+            few = drawn(dataset, draw, count)
+            features = extract(backbone, few, Preprocessing(), CPU)
             for run in group:
-                rows.append({**asdict(run), **_measure(run, learned_from, test), "machine": machine})
+                began = time.perf_counter()
+                detector = _learned(run, features, few, backbone)
+                spent = {"train_s": round(time.perf_counter() - began, 1)}
+                rows.append({**asdict(run), **_measured(detector, test), **spent, "machine": machine})
                 print(_line(rows[-1]), file=sys.stderr, flush=True)
                 if options.json:
                     append_row(options.json, rows[-1])
@@ -157,21 +161,15 @@ def _channels(backbone: nn.Module) -> int:
         return sum(level.shape[1] for level in backbone(torch.zeros(1, 3, 32, 32)))
 
 
-def _measure(run: Run, features: Features, test: Test) -> Row:
-    began = time.perf_counter()
-    detector = _learned(run, features)
-    learned_s = time.perf_counter() - began
-    scores, maps = [], []
+def _measured(detector: Detector, test: Test) -> Row:
+    scores, maps, grid = [], [], test.spread.shape[1]
     for patches in test.patches:
         values = detector.patch_scores(torch.from_numpy(patches[None].astype(np.float32)))[0].numpy()
         scores.append(values.max())
-        maps.append(test.spread @ values.reshape(features.grid, features.grid) @ test.spread.T)
+        maps.append(test.spread @ values.reshape(grid, grid) @ test.spread.T)
     figures = image_metrics(np.array(scores), test.is_defect)
-    return {
-        **{name: figures[name] for name in ("image_auroc", "escape_at_1pct_fr")},
-        "aupro": _aupro(np.stack(maps), test),
-        "train_s": round(learned_s, 1),
-    }
+    shown = {name: figures[name] for name in ("image_auroc", "escape_at_1pct_fr")}
+    return {**shown, "aupro": _aupro(np.stack(maps), test)}
 
 
 def _aupro(maps: NDArray[np.float32], test: Test) -> float | None:
@@ -181,11 +179,15 @@ def _aupro(maps: NDArray[np.float32], test: Test) -> float | None:
     return aupro(maps[kept], masks) if any(mask is not None for mask in masks) else None
 
 
-def _learned(run: Run, features: Features) -> Detector:
-    if run.recipe is not None:
-        return train_head(features, RECIPES[run.recipe], run.draw, CPU)
-    vectors: Tensor = choose_patches(features.patches, BANK_SIZE, run.draw)
-    return MemoryBank(vectors) if run.method == "patchcore" else AnchoredNormals(vectors)
+def _learned(run: Run, features: Features, paths: Sequence[Path], backbone: nn.Module) -> Detector:
+    if run.recipe is None:
+        vectors = choose_patches(features.patches, BANK_SIZE, run.draw)
+        return MemoryBank(vectors) if run.method == "patchcore" else AnchoredNormals(vectors)
+    recipe = RECIPES[run.recipe]
+    if isinstance(recipe, MeasuredRecipe):
+        defects = extract_defects(backbone, paths, Preprocessing(), CPU, recipe.pictures, run.draw)
+        features = replace(features, defects=defects)
+    return train_head(features, recipe, run.draw, CPU)
 
 
 def _line(row: Row) -> str:
@@ -224,7 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18")
     parser.add_argument("--weights", help="file of its ImageNet weights (default: where `train` looks for them)")
     parser.add_argument("--method", choices=METHODS, nargs="+", default=list(METHODS))
-    parser.add_argument("--recipe", choices=RECIPES, nargs="+", default=["paper"], help="of simplenet")
+    parser.add_argument(
+        "--recipe", choices=RECIPES, nargs="+", default=[DEFAULT.name], help="of simplenet (default: default)"
+    )
     parser.add_argument("--photographs", type=_positive, nargs="+", default=[5, 10, 20], metavar="N")
     parser.add_argument("--draws", type=_positive, default=3, help="random draws of them (default: 3)")
     parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
