@@ -143,7 +143,6 @@ def _calibrate(options: argparse.Namespace) -> None:
     from calibration import report
     from calibration.folds import find_folds
     from calibration.parts import check_parts, join_parts, select_parts
-    from calibration.procedure import OutOfFold
     from calibration.procedure import calibrate as set_threshold
     from engines.bundle import Bundle
     from engines.lots import FOLDERS, lots_of
@@ -165,7 +164,7 @@ def _calibrate(options: argparse.Namespace) -> None:
             checked = folds.parts(progress)
             parts = join_parts(checked)
             name = engine.description.backend, engine.description.precision
-            out_of_fold = OutOfFold(folds.score(checked, *name, progress), len(folds.bundles))
+            out_of_fold = folds.score(checked, *name, progress)
         else:
             parts = check_parts(selection, info.preprocessing, info.provenance, progress)
         root = options.good if options.good.is_dir() else options.good.parent

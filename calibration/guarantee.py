@@ -14,8 +14,10 @@ def guarantee(threshold: Threshold, goal: Goal) -> str:
         return said
     return (
         f"Out of fold, and so expected rather than certified: {said} {threshold.folds} heads gave the scores, each for "
-        "the parts that it was trained without, while the head that runs has learned from all of them. What is said "
-        "holds as far as that one scores new parts no higher than they do; good parts that no head has seen certify it."
+        "the parts that it was trained without, on the scale of the head that runs, which has learned from all of "
+        "them. "
+        "What is said holds as far as that one scores new parts no higher than they do; good parts that no head has "
+        "seen certify it."
     )
 
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from calibration.escapes import Costs, weigh
+from calibration.folds import OutOfFold
 from calibration.golden import choose_golden, golden_tolerance
 from calibration.guarantee import guarantee
 from calibration.guard_fitting import FEWEST_PARTS, FittedGuards, fit_guards, gather_witnesses
@@ -36,14 +37,6 @@ class Defects:
     costs: Costs | None = None
 
 
-@dataclass(frozen=True)
-class OutOfFold:
-    """Scores of parts in their order, by `folds` heads that were each trained without the part in question."""
-
-    scores: PartScores
-    folds: int
-
-
 def calibrate(
     bundle: Bundle,
     engine: Engine,
@@ -64,7 +57,7 @@ def calibrate(
     goal = goal if isinstance(goal, Goal) else Goal(goal)
     goal.check()
     own = score_parts(engine, parts, progress)
-    scores, folds = (out_of_fold.scores, out_of_fold.folds) if out_of_fold else (own, None)
+    scores, folds = (out_of_fold.aligned(own), len(out_of_fold.heads)) if out_of_fold else (own, None)
     threshold, escapes = replace(set_threshold(scores.scores, goal, lots), folds=folds), None
     if defects:
         found = score_parts(engine, defects.parts, progress).scores
@@ -73,17 +66,29 @@ def calibrate(
     parity = compare_engines(bundle, engine, parts, threshold.value, progress)
     calibration = describe(engine, scores, own, threshold, goal, parity, escapes)
     golden = [parts[index] for index in choose_golden(own.scores)]
-    fitted = _fit_guards(engine, parts, own, goal.false_reject_rate, progress)
+    fitted = _fit_guards(engine, parts, own, goal.false_reject_rate, lots, progress)
     return store(bundle, calibration, golden, fitted)
 
 
 def _fit_guards(
-    engine: Engine, parts: Parts, scores: PartScores, false_alarm_rate: float, progress: Progress | None
+    engine: Engine,
+    parts: Parts,
+    scores: PartScores,
+    false_alarm_rate: float,
+    lots: Sequence[str] | None,
+    progress: Progress | None,
 ) -> FittedGuards | None:
     """Guards that together stop no more good parts than the score may reject; None where the parts are too few."""
     if len(parts) < FEWEST_PARTS:
         return None
-    return fit_guards(gather_witnesses(engine, parts, scores.embeddings, progress), false_alarm_rate)
+    witnesses = gather_witnesses(engine, parts, scores.embeddings, progress)
+    return fit_guards([witnesses[index] for index in _as_photographed(parts, lots)], false_alarm_rate)
+
+
+def _as_photographed(parts: Parts, lots: Sequence[str] | None) -> Sequence[int]:
+    """The parts in the order in which they were photographed, as far as lots and file names tell."""
+    names = [path.as_posix() for path in parts.paths] if isinstance(parts, GoodParts) else [""] * len(parts)
+    return sorted(range(len(parts)), key=lambda index: (lots[index] if lots else "", names[index]))
 
 
 def grade(bundle: Bundle, engine: Engine, labels: Labels, progress: Progress | None = None) -> Bundle:

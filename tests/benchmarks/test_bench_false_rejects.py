@@ -56,17 +56,29 @@ def test_real_sets_are_resampled_and_absent_ones_left_out(
     assert (tmp_path / "p.svg").read_text().startswith("<svg")
 
 
-def test_training_in_folds_is_a_row_of_its_own(
+def test_training_in_folds_is_rows_of_its_own(
     part_photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("FOLD_PARTS", 6), ("FOLDS", 2), ("FOLD_TARGET", 0.2)):
+    for name, value in (("FOLD_PARTS", 6), ("FOLD_FRESH", 18), ("FOLDS", 2), ("FOLD_TARGET", 0.2)):
         monkeypatch.setattr(bench, name, value)
-    options = ["--folds", "1", "--epochs", "1", "--weights", "random", "--json", str(tmp_path / "rows.json")]
+    options = [
+        "--folds",
+        "1",
+        "--recipe",
+        "paper",
+        "--epochs",
+        "1",
+        "--weights",
+        "random",
+        "--json",
+        str(tmp_path / "rows.json"),
+    ]
     assert bench.main([*options, "--data", str(part_photos)]) == 0
-    (row,) = json.loads((tmp_path / "rows.json").read_text())
-    assert (row["law"], row["method"]) == (f"{part_photos.name}, 1 epochs", bench.OUT_OF_FOLD)
-    assert row["promise"] == pytest.approx(1 / 7)
-    assert 0 <= row["realised_mean"] <= 1
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["method"] for row in rows] == [bench.OUT_OF_FOLD, bench.NOT_ALIGNED]
+    assert {row["law"] for row in rows} == {f"{part_photos.name}, recipe paper, 1 epochs"}
+    assert [row["promise"] for row in rows] == pytest.approx([1 / 7] * 2)
+    assert all(0 <= row["realised_mean"] <= 1 for row in rows)
 
 
 def test_without_weights_the_simulations_still_count(
