@@ -2,7 +2,8 @@
 
 Guards are fitted to a random part of `train/good`; the rest, never looked at before, is held back. Photographs are
 disturbed before preprocessing, as on a line: a shift moves the picture under the network's crop. Defects are taken as
-rejected by the score.
+rejected by the score. Of the control charts it is asked after how many parts a fault that stays stops the line, and how
+often they do so for good parts: as many as `--in-order` of the photographs left, in the order of their files.
 
     python benchmarks/bench_guards.py --data DIR DIR [DIR ...] --weights FILE --json guards.json
 """
@@ -24,15 +25,17 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
 from benchmarks.bundles import random_head
+from benchmarks.guard_charts import Signed, false_alarms, parts_until_stopped
 from benchmarks.machine import describe_machine
 from benchmarks.results import Row, append_row, format_table
 from calibration.binomial import proportion_interval, rate_bound
+from calibration.charts import ControlCharts
 from calibration.drift import Design, average_run_length, design, parts_in_tail
 from calibration.guard_fitting import covered, double_light, fit_guards, gather_witnesses, half_light
-from calibration.guards import GUARDS, Guards
+from calibration.guards import GUARDS, Examination, Guards
 from calibration.scoring import inspect_one, score_parts
 from engines.backbones import BACKBONES
-from engines.bundle import SCHEMA, BackboneInfo, Bundle, BundleInfo, Provenance, write_bundle
+from engines.bundle import SCHEMA, BackboneInfo, Bundle, BundleInfo, Guard, Provenance, write_bundle
 from engines.engine import Engine
 from engines.errors import DataError, InspectError
 from engines.export import build_model
@@ -44,7 +47,8 @@ from trainer.recipe import PAPER
 from trainer.weights import Weights, find_weights
 
 Frame = NDArray[np.uint8]
-HEADER = ("product", "pictures", "count", "stopped", "95 % interval", "stopped after", "drift alarm after", "by")
+HEADER = ("product", "pictures", "count", "one picture", "95 % interval", "chart p50", "p95", "drift", "by")
+IN_ORDER = ("product", "parts in order", "alarms", "95 % interval", "stopped", "in random orders", "alarms", "stopped")
 SEED = 0
 BLUR, SMEAR, SHIFT = 0.01, 0.01, 0.05
 
@@ -56,20 +60,20 @@ class Fitted:
     product: str
     engine: Engine
     guards: Guards
+    limits: Sequence[Guard]
     preprocessing: Preprocessing
     watch: Design
 
-    def examined(self, photograph: Frame, rejected: bool) -> tuple[str, tuple[str, ...]]:
-        """Name of the guard that objects to a photograph, empty where none does, and those that find it unusual."""
+    def examined(self, photograph: Frame, rejected: bool = False) -> Examination:
+        """What the guards say of a photograph."""
         frame = self.preprocessing(photograph)
-        found = self.guards.examine(frame, inspect_one(self.engine, frame).embeddings[0], rejected)
-        return found.objection.removeprefix("guard ").partition(":")[0] if found.objection else "", found.unusual
+        return self.guards.examine(frame, inspect_one(self.engine, frame).embeddings[0], rejected)
 
 
-def shift(photograph: Frame) -> Frame:
-    """Move the picture to the right, so that the network's crop of 224 out of 256 moves by 5 % of itself."""
+def shift(photograph: Frame, right: float = SHIFT, down: float = 0.0) -> Frame:
+    """Move the picture, so that the network's crop of 224 out of 256 moves by shares of itself."""
     height, width = photograph.shape[:2]
-    matrix = np.asarray([[1, 0, SHIFT * width * 224 / 256], [0, 1, 0]], np.float32)
+    matrix = np.asarray([[1, 0, right * width * 224 / 256], [0, 1, down * height * 224 / 256]], np.float32)
     return np.asarray(cv2.warpAffine(photograph, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
@@ -99,6 +103,7 @@ CHANGES: dict[str, tuple[str, Callable[[Frame], Frame]]] = {
     "blur": ("blurred", blur),
     "fingerprint": ("blurred", smear),
     "5 % shift": ("camera_moved", shift),
+    "5 % shift down": ("camera_moved", lambda photograph: shift(photograph, 0.0, SHIFT)),
 }
 
 
@@ -115,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"bench_guards: {error}", file=sys.stderr)
         return error.exit_code
     print(format_table(HEADER, [_cells(row) for row in rows], options.markdown))
+    print(format_table(IN_ORDER, [_in_order(row) for row in rows if "parts" in row], options.markdown))
     return 0
 
 
@@ -158,11 +164,15 @@ def _measure(
             f"{dataset.root.name}: expected {options.parts} good parts and more to hold back, found {len(paths)}"
         )
     held = [read_image(path) for path in paths[options.parts : options.parts + options.held_back]]
-    fitted, report = _fit(dataset.root.name, paths[: options.parts], engine, preprocessing, options.rate)
-    yield _row(fitted, "held-back good parts", held, promised=report["promised"], cost_ms=_cost(fitted, held[0]))
+    fitted, report = _fit(dataset.root.name, sorted(paths[: options.parts]), engine, preprocessing, options.rate)
+    left = sorted(paths[options.parts :])[: options.in_order]
+    charts = false_alarms(fitted.limits, [fitted.examined(read_image(path)).signed for path in left])
+    costs = _costs(fitted, held[0])
+    yield _row(fitted, "held-back good parts", held, promised=report["promised"], **costs, **charts)
+    good = [fitted.examined(photograph).signed for photograph in held]
     for name, (guard, change) in CHANGES.items():
-        seen = report["seen"][guard]
-        yield _row(fitted, name, [change(photograph) for photograph in held], guard=guard, seen=seen)
+        changed = [change(photograph) for photograph in held]
+        yield _row(fitted, name, changed, guard=guard, good=good, seen=report["seen"][guard])
     for other in datasets:
         if other.root.name != dataset.root.name:
             others = [read_image(path) for path in other.train_good[: options.held_back]]
@@ -187,7 +197,7 @@ def _fit(
     seen = {guard.name: guard.seen if guard.armed else None for guard in fitted.guards}
     usual = rate_bound(len(frames), parts_in_tail(len(frames)))
     guards, watch = Guards.fitted(fitted.model, fitted.guards), design(usual, 2 * usual)
-    return Fitted(product, engine, guards, preprocessing, watch), {"promised": promised, "seen": seen}
+    return Fitted(product, engine, guards, fitted.guards, preprocessing, watch), {"promised": promised, "seen": seen}
 
 
 def _row(
@@ -196,11 +206,13 @@ def _row(
     photographs: Sequence[Frame],
     guard: str = "",
     rejected: bool = False,
+    good: Sequence[Signed] | None = None,
     **more: object,
 ) -> Row:
     examined = [fitted.examined(photograph, rejected) for photograph in photographs]
-    names = [name for name, _ in examined]
-    unusual = sum(guard in found for _, found in examined) / len(examined)
+    names = [one.objection.removeprefix("guard ").partition(":")[0] if one.objection else "" for one in examined]
+    unusual = sum(guard in one.unusual for one in examined) / len(examined)
+    charts = parts_until_stopped(fitted.limits, good, [one.signed for one in examined]) if good else {}
     stopped = sum(map(bool, names))
     low, high = proportion_interval(stopped, len(names))
     return {
@@ -213,31 +225,53 @@ def _row(
         "guard": guard,
         "drift_alarm_after": average_run_length(unusual, fitted.watch) if unusual else None,
         "by": {name: names.count(name) for name in GUARDS if name in names},
+        **charts,
         **more,
     }
 
 
-def _cost(fitted: Fitted, photograph: Frame, rounds: int = 200) -> float:
-    """Milliseconds that the guards take for one picture, the median."""
+def _costs(fitted: Fitted, photograph: Frame, rounds: int = 200) -> Row:
+    """Milliseconds that guards and charts take for one picture, medians; each of both is timed in every round."""
     frame = fitted.preprocessing(photograph)
     embedding = inspect_one(fitted.engine, frame).embeddings[0]
+    signed, charts = fitted.guards.examine(frame, embedding).signed or {}, ControlCharts(fitted.limits)
     times = []
-    for _ in range(rounds):
+    for number in range(rounds):
         began = time.perf_counter()
         fitted.guards.examine(frame, embedding)
-        times.append((time.perf_counter() - began) * 1e3)
-    return float(np.median(times))
+        examined = time.perf_counter()
+        # Every second one is another part: the same picture again is not counted.
+        charts.count({name: np.asarray(value) + number % 2 for name, value in signed.items()})
+        times.append((examined - began, time.perf_counter() - examined))
+    guards_ms, charts_ms = np.median(times, axis=0) * 1e3
+    return {"cost_ms": float(guards_ms), "charts_ms": float(charts_ms)}
 
 
 def _cells(row: Row) -> list[str]:
     share = row["stopped"] / row["count"]
-    until = f"{1 / share:.1f}" if share and row["guard"] else "never" if row["guard"] else ""
     alarm = f"{row['drift_alarm_after']:.0f}" if row["drift_alarm_after"] else ""
+    alarm = alarm if len(alarm) < 6 else "never"
     promised = f", promised {row['promised']:.1%}" if "promised" in row else ""
     by = ", ".join(f"{name} {count}" for name, count in row["by"].items())
     interval = f"{row['low']:.1%} to {row['high']:.1%}{promised}"
-    cost = f", {row['cost_ms']:.2f} ms each" if "cost_ms" in row else ""
-    return [row["product"], row["pictures"] + cost, str(row["count"]), f"{share:.1%}", interval, until, alarm, by]
+    cost = f", {row['cost_ms']:.2f} + {row['charts_ms']:.2f} ms each" if "cost_ms" in row else ""
+    chart = [f"{row[name] or 'never'}" if name in row else "" for name in ("chart_p50", "chart_p95")]
+    if "chart_within" in row:
+        within = "; ".join(f"{share:.0%} within {parts}" for parts, share in row["chart_within"].items())
+        chart[1] += f" ({within})"
+    return [row["product"], row["pictures"] + cost, str(row["count"]), f"{share:.1%}", interval, *chart, alarm, by]
+
+
+def _in_order(row: Row) -> list[str]:
+    low, high = row["alarms_interval"]
+    names = ("parts_shuffled", "alarms_shuffled", "stopped_shuffled")
+    in_order = [
+        str(row["parts"]),
+        str(row["alarms_in_order"]),
+        f"{low:.2%} to {high:.2%}",
+        str(row["stopped_in_order"]),
+    ]
+    return [row["product"], *in_order, *(str(row[name]) for name in names)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -249,6 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--parts", type=int, default=120, metavar="N", help="good parts that guards are fitted to")
     parser.add_argument("--held-back", type=int, default=200, metavar="N", help="most pictures of each kind")
+    parser.add_argument("--in-order", type=int, default=650, metavar="N", help="most good parts in their files' order")
     parser.add_argument("--rate", type=float, default=0.01, help="false alarms asked for, of all guards together")
     parser.add_argument("--json", type=Path, metavar="FILE", help="append rows to this file")
     parser.add_argument("--markdown", action="store_true")

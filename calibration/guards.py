@@ -20,6 +20,7 @@ from engines.tensors import decode_tensors, encode_tensors
 # In the order in which they are named: a black picture is also another part, but that is not what to look for.
 GUARDS = ("under_exposed", "over_exposed", "light_changed", "blurred", "camera_moved", "wrong_part")
 SIDE = 32
+PLACE = 24
 CELLS = 2
 _DARK, _BRIGHT = 12, 250
 # A defect makes a part unlike good ones, too. On three real products the distance of 99 % of defective parts was below
@@ -47,11 +48,12 @@ _SENTENCES = {
 class Look:
     """What the guards take from one preprocessed frame: its brightness, detail, and a small picture of it.
 
-    `picture` float32 `(SIDE * SIDE,)` has mean 0 and deviation 1; `brightness` is in stops (log2 of grey levels);
-    `blur` `(CELLS * CELLS,)` is the natural logarithm of a cell's coarse contrast over its finest detail.
+    `place` float32 `(2 * PLACE * PLACE,)` is a small picture and the steepness of its grey levels, each with mean 0 and
+    deviation 1; `brightness` is in stops (log2 of grey levels); `blur` `(CELLS * CELLS,)` is the natural logarithm of
+    a cell's coarse contrast over its finest detail.
     """
 
-    picture: Array
+    place: Array
     brightness: float
     dark: float
     bright: float
@@ -63,13 +65,19 @@ def look_at(frame: NDArray[np.uint8]) -> Look:
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
     return Look(
-        # Four grey levels more, so that an empty picture's noise is not blown up to a pattern.
-        picture=((small - small.mean()) / (small.std() + 4)).ravel(),
+        place=_place(grey),
         brightness=float(np.log2(small.mean() + 1)),
         dark=np.count_nonzero(grey <= _DARK) / grey.size,
         bright=np.count_nonzero(grey >= _BRIGHT) / grey.size,
         blur=_blur(grey, small),
     )
+
+
+def _place(grey: NDArray[np.uint8]) -> Array:
+    small = cv2.resize(grey, (PLACE, PLACE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    steepness = cv2.magnitude(cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1))
+    # Four grey levels more, so that an empty picture's noise is not blown up to a pattern.
+    return np.concatenate([((half - half.mean()) / (half.std() + 4)).ravel() for half in (small, steepness)])
 
 
 def _blur(grey: NDArray[np.uint8], small: Array) -> NDArray[np.float64]:
@@ -85,7 +93,7 @@ def _blur(grey: NDArray[np.uint8], small: Array) -> NDArray[np.float64]:
 class GuardModel:
     """What good parts look like, all float32.
 
-    `brightness` `(1,)` and `blur` `(CELLS * CELLS,)` are medians. `shift_weights` `(SIDE * SIDE, 2)` and
+    `brightness` `(1,)` and `blur` `(CELLS * CELLS,)` are medians. `shift_weights` `(2 * PLACE * PLACE, 2)` and
     `shift_offset` `(2,)` estimate from a picture how far, in shares of its sides, the part lies right of and below its
     usual place. `mean` `(C,)`, `axes` `(K, C)`, orthonormal, `variances` `(K,)` and `rest` `(1,)` are a Gaussian of
     the embeddings: variances along the axes, and across all of them.
@@ -102,18 +110,30 @@ class GuardModel:
 
     def measures(self, look: Look, embedding: Array) -> NDArray[np.float64]:
         """The number of each of `GUARDS`, float64 `(6,)`."""
-        shift = look.picture @ self.shift_weights + self.shift_offset
+        signed = self.signed(look)
         return np.asarray(
             [
                 look.dark,
                 look.bright,
-                abs(look.brightness - float(self.brightness[0])),
-                np.exp((look.blur - self.blur).max()),
-                np.hypot(*shift),
+                abs(signed["light_changed"][0]),
+                np.exp(signed["blurred"].max()),
+                np.hypot(*signed["camera_moved"]),
                 self.distance(embedding),
             ],
             np.float64,
         )
+
+    def signed(self, look: Look) -> dict[str, NDArray[np.float64]]:
+        """Of each guard against what stays, its numbers with their signs: what a mean over many parts is taken of.
+
+        `light_changed` stops brighter `(1,)`, `blurred` logarithms `(CELLS * CELLS,)`, `camera_moved` shares of the
+        picture to the right and down `(2,)`.
+        """
+        return {
+            "light_changed": np.asarray([look.brightness - float(self.brightness[0])]),
+            "blurred": look.blur - self.blur,
+            "camera_moved": np.asarray(look.place @ self.shift_weights + self.shift_offset, np.float64),
+        }
 
     def distance(self, embedding: Array) -> float:
         """Mahalanobis distance of an embedding `(C,)` from those of good parts."""
@@ -141,11 +161,13 @@ class Examination:
     """What guards say of one picture.
 
     `objection` says why its score is not to be trusted; empty where no armed guard objects. `unusual` are the guards,
-    armed or not, whose number is among the highest tenth of good parts: many in a row are drift.
+    armed or not, whose number is among the highest tenth of good parts: many in a row are drift. `signed` is what the
+    control charts count, by guard; None where it is another part, and not the right one in a poor picture.
     """
 
     objection: str
     unusual: tuple[str, ...]
+    signed: Mapping[str, NDArray[np.float64]] | None = None
 
 
 class Guards:
@@ -176,17 +198,20 @@ class Guards:
         Of a part that the score has `rejected`, `wrong_part` objects only from `FOREIGN` times its limit on: nearer, it
         is a defect.
         """
-        values = dict(zip(GUARDS, self._model.measures(look_at(frame), embedding).tolist(), strict=True))
+        look, leniency = look_at(frame), FOREIGN if rejected else 1.0
+        values = dict(zip(GUARDS, self._model.measures(look, embedding).tolist(), strict=True))
         # What is not finite is above any limit.
         unusual = tuple(name for name, tail in self._tails.items() if not values[name] <= tail)
-        return Examination(self._objection(values, FOREIGN if rejected else 1.0), unusual)
-
-    def _objection(self, values: Mapping[str, float], foreign: float) -> str:
-        limits = {name: limit * (foreign if name == "wrong_part" else 1.0) for name, limit in self._limits.items()}
+        limits = {name: limit * (leniency if name == "wrong_part" else 1.0) for name, limit in self._limits.items()}
         tripped = [name for name in GUARDS if name in limits and not values[name] <= limits[name]]
-        if not tripped:
-            return ""
-        first = tripped[0]
-        sentence = _SENTENCES[first].format(value=values[first], limit=limits[first])
-        others = f" (so do {', '.join(tripped[1:])})" if tripped[1:] else ""
-        return f"guard {first}: {sentence}{others}"
+        foreign = values["wrong_part"] > FOREIGN * self._limits.get("wrong_part", np.inf)
+        return Examination(_objection(tripped, values, limits), unusual, None if foreign else self._model.signed(look))
+
+
+def _objection(tripped: Sequence[str], values: Mapping[str, float], limits: Mapping[str, float]) -> str:
+    if not tripped:
+        return ""
+    first = tripped[0]
+    sentence = _SENTENCES[first].format(value=values[first], limit=limits[first])
+    others = f" (so do {', '.join(tripped[1:])})" if tripped[1:] else ""
+    return f"guard {first}: {sentence}{others}"

@@ -6,6 +6,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from calibration.charts import WINDOWS
+from calibration.drift import PARTS_TO_FALSE_ALARM
 from calibration.guard_fitting import FEWEST_PARTS
 from calibration.int8_gate import Evidence, Finding
 from calibration.parts import GoodParts, Selection
@@ -178,16 +180,25 @@ def _guards_intro(calibration: Calibration) -> str:
     rejected = percent(calibration.certified_rate)
     return (
         f"make at most {percent(stops)} of good parts NotDecidable, together, beside the {rejected} rejected by the "
-        "score; seen is the share of these parts caught by one picture when disturbed as named"
+        "score; seen is the share of these parts caught by one picture when disturbed as named; where that lasts, "
+        f"means of up to {WINDOWS[-1]} parts stop the line after so many at most, 95 times in 100, and falsely once in "
+        f"{PARTS_TO_FALSE_ALARM:,} good parts in random order"
     )
 
 
 def _guards_table(guards: Sequence[Guard]) -> list[str]:
     return [
-        f"{_INDENT}{guard.name:<15}{'' if guard.armed else 'off: blind on this product, '}sees {guard.seen:.0%} of "
-        f"{guard.disturbance}"
+        f"{_INDENT}{guard.name:<15}{'' if guard.armed else 'off, '}sees {guard.seen:.0%} of "
+        f"{guard.disturbance}{_chart(guard)}"
         for guard in guards
     ]
+
+
+def _chart(guard: Guard) -> str:
+    if guard.chart is None:
+        return ""
+    parts = guard.chart.stops_within
+    return f"; lasting: {parts} parts" if parts else "; lasting: not told"
 
 
 def _next_step(bundle: Bundle, calibration: Calibration) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -31,7 +32,7 @@ class Decision:
     """The evaluation of one part. Without a trustworthy score it is NotDecidable, and `reason` says why.
 
     `review` marks a part that passes and that a person should look at. `unusual` are the guards that found its picture
-    among the tenth of good parts that is least usual. `threshold` is what
+    among the tenth of good parts that is least usual, `signed` what control charts count of it. `threshold` is what
     the score was compared with, where that was not the calibration's for scores.
     """
 
@@ -42,6 +43,7 @@ class Decision:
     severity: Severity | None = None
     review: bool = False
     unusual: tuple[str, ...] = ()
+    signed: Mapping[str, NDArray[np.float64]] | None = field(default=None, compare=False)
     threshold: float | None = None
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from calibration.charts import ControlCharts
 from calibration.drift import Drift
 from edge.verdict import Counters, Evaluation, State
 
@@ -41,6 +42,8 @@ class CameraHealth:
         self._restarts: Counter[str] = Counter()
         self.drift: Drift | None = None
         """The watches over this camera's parts. Whoever judges them counts; others only look."""
+        self.charts: ControlCharts | None = None
+        """The guards' control charts, likewise."""
 
     @property
     def condition(self) -> Condition:

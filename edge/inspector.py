@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.charts import ControlCharts
 from calibration.drift import Drift
 from edge.anomaly_map import AnomalyMap
 from edge.cameras.camera import Frame
@@ -260,17 +261,31 @@ class Collector(Job):
     def judge(self, fed: Fed) -> Judgement:
         """Decide on one frame, whatever happens."""
         try:
-            decision = fed.decision or self._decide(fed)
+            decision = self._charted(fed.product, fed.decision or self._decide(fed))
             if self._distrust:
                 decision = undecidable(self._distrust)
         except BaseException as error:  # as above
             decision = failed(fed.frame, fed.watch, error)
-        self._watch(fed.product, decision)
+        self._watch(decision)
         return judgement(self._health.name, fed, decision)
 
-    def _watch(self, product: Product, decision: Decision) -> None:
-        if self._watched is not product:
+    def _charted(self, product: Product, decision: Decision) -> Decision:
+        """The decision, or why no part can be judged now: what hides in one picture shows in the last ones."""
+        if self._watched is not product:  # another recipe's parts say nothing of this one's
             self._watched, self._health.drift = product, Drift(product.drift)
+            self._health.charts = ControlCharts(product.recipe.calibration.guards)
+        charts = self._health.charts
+        if decision.signed is None or charts is None:
+            return decision
+        before = charts.objection
+        charts.count(decision.signed)
+        if bool(before) is not bool(charts.objection):
+            _log.warning("camera %s: %s", self._health.name, charts.objection or f"over: {before}")
+        if not charts.objection or decision.evaluation is Evaluation.NOT_DECIDABLE:
+            return decision
+        return replace(undecidable(charts.objection), unusual=decision.unusual)
+
+    def _watch(self, decision: Decision) -> None:
         drift = self._health.drift
         if drift is None or not (decision.unusual or decision.score is not None):
             return
@@ -299,7 +314,8 @@ def _decision(fed: Fed, image: NDArray[np.uint8], inspection: Inspection) -> Dec
     picture = judge.preprocessing(image) if fed.picture is None else fed.picture
     rejected = decision.evaluation is Evaluation.NOT_OK
     found = guards.examine(picture, inspection.embeddings[0], rejected)
-    return replace(undecidable(found.objection) if found.objection else decision, unusual=found.unusual)
+    decision = undecidable(found.objection) if found.objection else decision
+    return replace(decision, unusual=found.unusual, signed=found.signed)
 
 
 def judgement(camera: str, fed: Fed, decision: Decision) -> Judgement:

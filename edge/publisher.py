@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 import msgspec
 import zmq
 
+from calibration.charts import ControlChart
 from calibration.drift import Watch
 from edge.archive.archivist import Archivist
 from edge.config import PublishTable, SecurityTable
@@ -25,6 +26,7 @@ from edge.requests import Refused, ReplayReply, ReplayRequest
 from edge.sockets import LONGEST_MESSAGE, bind_problem
 from edge.verdict import (
     CameraStatus,
+    ChartStatus,
     DriftStatus,
     Evaluation,
     Heartbeat,
@@ -231,6 +233,7 @@ class Publisher(Job):
             engine=recipe.calibration.backend,
             precision=recipe.calibration.precision,
             drift={watch.name: _drift_status(watch) for watch in health.drift.watches} if health.drift else {},
+            charts={chart.guard: _chart_status(chart) for chart in health.charts.charts} if health.charts else {},
         )
 
     def _verdict(self, judgement: Judgement) -> Verdict:
@@ -290,6 +293,11 @@ def _drift_status(watch: Watch) -> DriftStatus:
         raised=test.raised,
         parts_to_alarm=round(test.parts_to_alarm),
     )
+
+
+def _chart_status(chart: ControlChart) -> ChartStatus:
+    objection = chart.objection  # read once: the collector may change it meanwhile
+    return ChartStatus(alarm=bool(objection), level=chart.level, reason=_printable(objection))
 
 
 def _stage_times(judgement: Judgement) -> StageTimes:

@@ -155,10 +155,22 @@ class DriftStatus(msgspec.Struct, frozen=True, kw_only=True):
     parts_to_alarm: int
 
 
+class ChartStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One guard's control chart. While it alarms no part is judged, and `reason` says why.
+
+    `level` is how far the mean of the last parts lies from that of good parts, as a share of its limit.
+    """
+
+    alarm: bool
+    level: float
+    reason: str
+
+
 class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One camera of the station and what judges its parts. Fields are those of the heartbeat, for this camera alone.
 
-    `engine` and `precision` are those of the calibration that `recipe` is held to. `drift` holds watches by name.
+    `engine` and `precision` are those of the calibration that `recipe` is held to. `drift` holds watches by name,
+    `charts` control charts by guard.
     """
 
     state: State
@@ -170,6 +182,7 @@ class CameraStatus(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     precision: str
     drift: dict[str, DriftStatus] = {}
+    charts: dict[str, ChartStatus] = {}
 
 
 class ArchiveStatus(msgspec.Struct, frozen=True, kw_only=True):

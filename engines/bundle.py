@@ -120,12 +120,30 @@ class Escapes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     escaped_at_cheapest: int | None = None
 
 
+class Chart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A guard's control chart: limits to the mean of its signed numbers over the last parts.
+
+    Numbers are counted from `centre` in `spread`s, those of good parts, one of each a number, and no farther than
+    `farthest` of them. `units` says what a spread is in the words of the reason. `limits` are in spreads, one for each
+    of `calibration.charts.WINDOWS`. Of faulty parts 95 in 100 rows are stopped after `stops_within`; None where the
+    longest window is too short for that.
+    """
+
+    centre: tuple[float, ...]
+    spread: tuple[float, ...]
+    units: tuple[float, ...]
+    farthest: float
+    limits: tuple[float, ...]
+    stops_within: int | None = None
+
+
 class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One guard's limit: a part with a larger number is NotDecidable, where the guard is armed.
 
     `false_alarm_rate` bounds the share, 0 to 1, of good parts that trip it, on average over calibrations. `seen` is
     the share of good parts that tripped it under its own `disturbance`; one that sees too few is not armed. At most a
-    tenth of good parts exceed `tail`, which is watched over many parts, armed or not.
+    tenth of good parts exceed `tail`, which is watched over many parts, armed or not. A guard against what stays has a
+    `chart`, armed or not.
     """
 
     name: str
@@ -135,6 +153,7 @@ class Guard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seen: float
     armed: bool
     tail: float
+    chart: Chart | None = None
 
 
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,1 +1,1 @@
-"""The calibration's page."""
+"""One HTML page that needs nothing else: its style, its charts, its heat maps."""

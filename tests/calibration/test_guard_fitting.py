@@ -81,7 +81,7 @@ def test_a_shift_is_measured_in_shares_of_the_picture(
     part = cv2.resize(render_part(700), (128, 128))
     for right, down in ((0.05, 0.0), (0.0, -0.05), (0.03, 0.03)):
         look = look_at(shifted(part, right, down))
-        found = look.picture @ model.shift_weights + model.shift_offset
+        found = look.place @ model.shift_weights + model.shift_offset
         np.testing.assert_allclose(found, (right, down), atol=0.02)
 
 

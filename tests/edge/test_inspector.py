@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.cameras.camera import Frame, Shutter
+from edge.decision import Decision
 from edge.health import CameraHealth, Health
 from edge.inspector import Collector, Fed, Feeder, Judgement
 from edge.product import Product
@@ -87,6 +88,37 @@ def test_a_picture_that_a_guard_objects_to_is_undecidable_whatever_its_score(pro
         assert result.decision.evaluation is Evaluation.NOT_DECIDABLE
         assert result.decision.reason.startswith("guard ")
         assert result.decision.score is None
+
+
+def test_a_camera_that_was_moved_stops_every_part_until_it_is_back(product: Product, render_part) -> None:
+    good = [render_part(seed) for seed in range(300, 340)]
+    moved = [np.roll(part, 16, axis=1) for part in good[:8]]
+    health = Health(["top"]).cameras["top"]
+    results = inspect(product, [frame_of(part) for part in [*moved, *good[8:]]], health)
+    stopped = [result.decision.reason for result in results[8:] if "over the last" in result.decision.reason]
+    assert stopped
+    assert all(reason.startswith("guard camera_moved: over the last ") for reason in stopped)
+    assert all("right of its usual place" in reason for reason in stopped)
+    assert [result.decision.evaluation for result in results[-8:]].count(Evaluation.OK) >= 6
+    assert health.charts is not None
+    assert health.charts.objection == ""
+
+
+def test_another_recipe_begins_its_charts_anew(product: Product, render_part) -> None:
+    health = Health(["top"]).cameras["top"]
+    collector = Collector(health, BoundedQueue(1, Policy.ALL), lambda _: None)
+
+    def judged(by: Product, image: NDArray[np.uint8]) -> Decision:
+        assert by.turnstile.enter(by.turnstile.queue(), 10.0)
+        feeder = Feeder(by, BoundedQueue(1, Policy.ALL), BoundedQueue(1, Policy.ALL))
+        return collector.judge(feeder.feed(frame_of(image))).decision
+
+    for seed in range(300, 310):
+        judged(product, np.roll(render_part(seed), 16, axis=1))
+    assert "over the last" in judged(product, render_part(101)).reason
+    assert judged(dataclasses.replace(product), render_part(101)).evaluation is Evaluation.OK
+    assert health.charts is not None
+    assert health.charts.objection == ""
 
 
 def test_a_row_of_rejects_alarms_and_changes_no_verdict(product: Product, render_part) -> None:

@@ -1,1 +1,0 @@
-"""HTML pages that need nothing else: their style, charts, heat maps."""
