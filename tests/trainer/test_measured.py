@@ -14,7 +14,7 @@ from engines.preprocess import Preprocessing
 from trainer.backbone import build_backbone
 from trainer.features import Features, extract_defects
 from trainer.measured import MeasuredLesson
-from trainer.recipe import DEFAULT, RECIPES
+from trainer.recipe import DEFAULT, PAPER, RECIPES
 from trainer.run import Checkpoint
 from trainer.simplenet import SimpleNet
 from trainer.training import EpochReport, train_head
@@ -90,6 +90,13 @@ def test_the_head_takes_features_as_they_come(drawn: Features, trained: SimpleNe
     scores = np.where(hidden > 0, hidden, 0.2 * hidden) @ folded.out_weight + folded.out_bias
     np.testing.assert_allclose(scores, inside.numpy(), atol=1e-4 * float(inside.abs().max()))
     np.testing.assert_allclose(trained.patch_scores(patches[None])[0].numpy(), scores, atol=1e-4)
+
+
+def test_its_head_costs_the_engine_what_the_papers_does(drawn: Features, trained: SimpleNet) -> None:
+    """The same tensors of the same shapes, and so the same graph."""
+    papers = train_head(drawn, PAPER.with_epochs(1), images=np.arange(2)).to_head()
+    shapes = [[(name, array.shape) for name, array in vars(head).items()] for head in (trained.to_head(), papers)]
+    assert shapes[0] == shapes[1]
 
 
 def test_the_noise_is_as_long_as_good_parts_lie_apart() -> None:
