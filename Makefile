@@ -22,12 +22,13 @@ $(VENV)/installed: setup.cfg pyproject.toml
 		echo 'left out: GStreamer and GigE Vision cameras, whose bindings need what `make system-deps` installs'
 	@touch $@
 
-# The real peers that the tests talk to: a camera simulator, an RTSP server, a broker, a Modbus server, a browser, systemd.
+# The real peers that the tests talk to: a camera simulator, an RTSP server, a broker, a Modbus server, a browser, systemd, Prometheus's checker.
 # Node.js is left alone where another source than Debian has brought it.
 SYSTEM_DEPS := aravis-tools gir1.2-aravis-0.8 libgirepository1.0-dev libcairo2-dev pkg-config \
 	gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-tools gstreamer1.0-libav \
 	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
-	ffmpeg mosquitto openssl libmodbus-dev mbpoll gcc libc6-dev chromium systemd util-linux iproute2
+	ffmpeg mosquitto openssl libmodbus-dev mbpoll gcc libc6-dev chromium systemd util-linux iproute2 \
+	prometheus
 ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 system-deps: ## install Debian's packages that the tests use (as root, or with sudo)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from edge.cameras.backoff import Backoff
 from edge.cameras.camera import Camera, Frame, Triggering
-from edge.health import CameraHealth
+from edge.health import CLOSED, LOST_BEFORE, CameraHealth
 from edge.inbox import Inbox
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.triggers import Asked, Counted, Trigger
@@ -22,7 +22,6 @@ _PATIENCE_S = 0.1
 # While a frame is owed, the next trigger waits no longer than this for its turn.
 _PROMPT_S = 0.005
 _FAULT = "camera"
-_CLOSED = "pipeline closed"
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ class Capture(Job):
         if self._lost and frame.image is not None:
             self._find()
         if frame.missed:
-            self._drop("lost before the daemon", frame.missed)
+            self._drop(LOST_BEFORE, frame.missed)
         if self._triggering is Triggering.NONE:
             self._hand_on([frame])  # this may wait for room, and nobody else may have to wait for that
             return
@@ -179,7 +178,7 @@ class Capture(Job):
                 self._frames.put(self._fitting(frame))
             except QueueClosedError:
                 # Nobody inspects any more; the heartbeat says so, and this frame is accounted for.
-                self._health.count_drop(_CLOSED)
+                self._health.count_drop(CLOSED)
 
     def _fitting(self, frame: Frame) -> Frame:
         if self._triggering is Triggering.NONE or len(self._frames) < self._limits.room:

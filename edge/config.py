@@ -16,6 +16,7 @@ import msgspec
 from edge.archive.table import ArchiveTable
 from edge.audit.table import AuditTable
 from edge.cameras.tables import CameraTable
+from edge.metrics.table import MetricsTable
 from edge.plc.tables import PlcTable
 from edge.table import Address, Count, Name, Seconds, Table
 from edge.trust import TrustTable
@@ -184,6 +185,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     trust: TrustTable = TrustTable()
     archive: ArchiveTable | None = None
     audit: AuditTable | None = None
+    metrics: MetricsTable | None = None
     plc: PlcTable | None = None
     security: SecurityTable = SecurityTable()
 

@@ -14,6 +14,8 @@ from edge.cameras.camera import Camera
 from edge.cameras.kinds import make_camera
 from edge.config import StationConfig
 from edge.health import Condition
+from edge.metrics.of_pipeline import PipelineFigures
+from edge.metrics.server import MetricsServer
 from edge.pipeline import Pipeline
 from edge.product import Shelf, open_recipes
 from edge.recipes import RecipeChanger
@@ -48,6 +50,10 @@ def run_station(
         log = context.enter_context(Logbook(config.audit, config.station))
         pipeline = Pipeline(config, {**sources, **(cameras or {})}, recipes, log.recorder)
         log.follow(pipeline)
+        if config.metrics is not None:
+            figures = PipelineFigures(pipeline, log.recorder, config.pipeline.hang_s)
+            served = context.enter_context(MetricsServer(config.metrics, figures))
+            _log.info("metrics are at http://%s/metrics", served.address)
         reloader = Reloader(config, read_again or (lambda: config))
         changer = context.enter_context(RecipeChanger(lambda: reloader.config, shelf, lambda: pipeline.lanes))
         pipeline.control.on(RecipeRequest, changer.change)

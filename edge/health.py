@@ -12,6 +12,9 @@ from calibration.charts import ControlCharts
 from calibration.drift import Drift
 from edge.verdict import Counters, Evaluation, State
 
+NEWER_FRAME, LOST_BEFORE, CLOSED = "newer frame", "lost before the daemon", "pipeline closed"
+DROP_CAUSES = (NEWER_FRAME, LOST_BEFORE, CLOSED)
+
 
 @dataclass(frozen=True)
 class Condition:

@@ -11,7 +11,7 @@ from edge.capture import Capture
 from edge.capture import Limits as CaptureLimits
 from edge.config import PipelineTable
 from edge.decision import undecidable
-from edge.health import CameraHealth
+from edge.health import NEWER_FRAME, CameraHealth
 from edge.inbox import TriggerRefusedError
 from edge.inspector import Collector, Fed, Feeder, Judgement, Stopwatch, judgement
 from edge.outlet import Outlet
@@ -81,6 +81,11 @@ class Lane:
     def product(self) -> Product:
         """What judges the next part."""
         return self._feeder.product
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """How many items wait in each of its queues."""
+        return {"frames": len(self._frames), "engine": len(self._fed)}
 
     def switch(self, product: Product) -> None:
         """Judge by this product from the next part on that is taken up: until then `product` is the old one."""
@@ -210,6 +215,6 @@ class Lane:
     def _frame_queue(self) -> BoundedQueue[Frame]:
         can = self._camera.capabilities
         if can.free_running:
-            return BoundedQueue(1, Policy.LATEST, lambda _: self._health.count_drop("newer frame"))
+            return BoundedQueue(1, Policy.LATEST, lambda _: self._health.count_drop(NEWER_FRAME))
         # Of a triggered camera, capture lets only so many pictures in; overruns and missing frames weigh nothing.
         return BoundedQueue(self._limits.frames if can.triggering is Triggering.NONE else _MOST_PARTS, Policy.ALL)

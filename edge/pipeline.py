@@ -42,7 +42,7 @@ class Pipeline:
         self._recipes = recipes
         self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
         self._archive = None if config.archive is None else ArchiveLane(config.archive, config.pipeline, self.health)
-        self._publisher = Publisher(
+        self.publisher = Publisher(
             config.station,
             config.publish,
             config.security,
@@ -51,10 +51,10 @@ class Pipeline:
             self.health,
             None if self._archive is None else self._archive.archivist,
         )
-        self._speaking = Worker("publisher", self._publisher)
+        self._speaking = Worker("publisher", self.publisher)
         self.control = Control(config.control, config.security, recorder)
-        self.control.on(ReplayRequest, self._publisher.replay)
-        self.control.on(StatusRequest, lambda _: StatusReply(status=self._publisher.status()))
+        self.control.on(ReplayRequest, self.publisher.replay)
+        self.control.on(StatusRequest, lambda _: StatusReply(status=self.publisher.status()))
         self.control.on(TriggerRequest, self._trigger)
         self._listening = Worker("control", self.control) if config.control.bind else None
         self._self_test = SelfTest(config.trust, self._products, self._distrust)
@@ -69,12 +69,17 @@ class Pipeline:
     @property
     def endpoint(self) -> str:
         """The address that subscribers connect to."""
-        return self._publisher.endpoint
+        return self.publisher.endpoint
 
     @property
     def has_subscriber(self) -> bool:
         """Whether anybody has subscribed since the start."""
-        return self._publisher.subscribed.is_set()
+        return self.publisher.subscribed.is_set()
+
+    @property
+    def verdicts_waiting(self) -> int:
+        """How many judgements wait for the publisher."""
+        return len(self._judgements)
 
     @property
     def finished(self) -> bool:

@@ -19,6 +19,7 @@ from edge.config import PublishTable, SecurityTable
 from edge.gate import Gate, open_gate
 from edge.health import Condition, Health
 from edge.inspector import Judgement
+from edge.metrics.latencies import StageLatencies
 from edge.product import Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.replay import ReplayRing
@@ -79,6 +80,7 @@ class Publisher(Job):
         self._judgements = judgements
         self._health = health
         self._archivist = archivist
+        self.latencies = StageLatencies(health.cameras)
         self._seq = 0
         self._sent = ReplayRing(table.replay)
         self._unsent: Judgement | None = None
@@ -188,6 +190,7 @@ class Publisher(Job):
         if verdict.evaluation is not Evaluation.OK:
             _log_rejected(verdict)
         self._health.cameras[judgement.camera].count_verdict(judgement.decision.evaluation)
+        self.latencies.observe(judgement.camera, verdict.stage_ms)
         if self._archivist is not None:
             self._archivist.offer(verdict, judgement)
 

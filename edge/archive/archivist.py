@@ -42,6 +42,7 @@ _RECOVERED = 1.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Why a part is kept without pictures.
 OVERRUN, DISK_FULL, DISK_ERROR, NO_FRAME = "overrun", "disk full", "disk error", "no frame"
+LOSS_CAUSES = (OVERRUN, DISK_FULL, DISK_ERROR)
 
 
 class Archivist(Job):

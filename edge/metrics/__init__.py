@@ -1,0 +1,1 @@
+"""The station's figures for Prometheus, and whether it lives and is ready, over HTTP."""
