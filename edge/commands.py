@@ -1,4 +1,4 @@
-"""The daemon's subcommands of `edge-inspect`: run, watch, control, keys, plc, audit-log, install-service, doctor."""
+"""The daemon's subcommands of `edge-inspect`: run, watch, web, plc, control, keys, audit-log, doctor and more."""
 
 from __future__ import annotations
 
@@ -48,6 +48,32 @@ def _watch(options: argparse.Namespace) -> int:
     from edge.watch import watch_stations
 
     return watch_stations(options)
+
+
+def _web(options: argparse.Namespace) -> int:
+    from edge.config import load_config
+    from edge.service.journal import set_up_logging
+
+    set_up_logging()
+    config = load_config(options.config)
+    from edge.web.server import serve_page
+
+    return serve_page(config)
+
+
+def _configure_web_user(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("add", "list", "remove"), help="add or change a user, list all, remove one")
+    parser.add_argument("name", nargs="?", help="name of the user: letters, digits, dash, underscore")
+    parser.add_argument("--users", required=True, type=Path, metavar="FILE", help="file that `[web] users` names")
+    parser.add_argument(
+        "--role", choices=("viewer", "operator"), default="viewer", help="an `operator` may also say what a part was"
+    )
+
+
+def _web_user(options: argparse.Namespace) -> None:
+    from edge.web.user_commands import manage_users
+
+    manage_users(options)
 
 
 def _plc(options: argparse.Namespace) -> int:
@@ -178,6 +204,20 @@ watch = Command(
     example="edge-inspect watch --connect tcp://127.0.0.1:5555 --count 10",
     configure=_configure_watch,
     run=_watch,
+)
+
+web = Command(
+    summary="show a running daemon and its archive on a page",
+    example="edge-inspect web --config station.toml",
+    configure=_configure_run,
+    run=_web,
+)
+
+web_user = Command(
+    summary="add, list and remove those who may log in to the page; asks for the password",
+    example="edge-inspect web-user add ana --role operator --users /etc/edge-inspect/web-users.json",
+    configure=_configure_web_user,
+    run=_web_user,
 )
 
 control = Command(

@@ -20,6 +20,7 @@ from edge.metrics.table import MetricsTable
 from edge.plc.tables import PlcTable
 from edge.table import Address, Count, Name, Seconds, Table
 from edge.trust import TrustTable
+from edge.web.table import WebTable
 from engines.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -187,6 +188,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     audit: AuditTable | None = None
     metrics: MetricsTable | None = None
     plc: PlcTable | None = None
+    web: WebTable = WebTable()
     security: SecurityTable = SecurityTable()
 
     def recipe_of(self, camera: str) -> str:
@@ -250,6 +252,7 @@ def _contradictions(config: StationConfig) -> Iterator[str]:
             yield f"`cameras.{name}.recipe`: there is no recipe {camera.recipe!r}; choose from {known}"
     if config.plc is not None:
         yield from config.plc.contradictions(config.cameras, config.control.bind is not None)
+    yield from config.web.contradictions()
     jobs: dict[int, str] = {}
     for name, recipe in config.recipes.items():
         if recipe.job is not None and jobs.setdefault(recipe.job, name) != name:

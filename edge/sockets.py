@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def connect(socket: zmq.Socket[bytes], endpoints: Sequence[str], key: Path | Non
             raise UsageError(
                 f"cannot connect to {endpoint!r}: {error.strerror}; expected an address like tcp://127.0.0.1:5555"
             ) from None
+
+
+def local_address(bind: str) -> str:
+    """The address to connect to where a daemon of this machine listens on `bind`."""
+    return re.sub(r"^tcp://(\*|0\.0\.0\.0|\[::\])(?=:)", "tcp://127.0.0.1", bind)
 
 
 def bind_problem(key: str, address: str, error: zmq.ZMQError) -> str:

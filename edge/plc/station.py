@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import signal
 from types import FrameType, TracebackType
 
@@ -23,6 +22,7 @@ from edge.plc.output import Output
 from edge.plc.tables import PlcTable
 from edge.service.notifier import Notifier
 from edge.service.watchdog import Watchdog
+from edge.sockets import local_address
 from edge.stop import StopRequest
 from engines.errors import ConfigError
 
@@ -39,8 +39,8 @@ def run_gateway(config: StationConfig) -> int:
         raise ConfigError("expected a table [plc] in the station file, found none; docs/plc-map.md shows one")
     jobs = {recipe.job: name for name, recipe in config.recipes.items() if recipe.job is not None}
     controller = Controller(table, table.cameras or tuple(config.cameras), jobs)
-    address = table.connect or reachable(config.publish.bind)
-    control = table.control or (reachable(config.control.bind) if config.control.bind else None)
+    address = table.connect or local_address(config.publish.bind)
+    control = table.control or (local_address(config.control.bind) if config.control.bind else None)
     subscriber = Subscriber(address, station=config.station, control=control, key=table.key)
     notifier = Notifier()
     # The gateway is one thread: while it turns, everything in it moves.
@@ -90,11 +90,6 @@ class OperatorReset:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._wanted = True
-
-
-def reachable(bind: str) -> str:
-    """The address to connect to where a daemon of this machine listens on `bind`."""
-    return re.sub(r"^tcp://(\*|0\.0\.0\.0|\[::\])(?=:)", "tcp://127.0.0.1", bind)
 
 
 def _listeners(table: PlcTable, config: StationConfig) -> list[Output]:

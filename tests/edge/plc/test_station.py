@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.plc.station import reachable
+from edge.sockets import local_address
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from edge.plc.station import reachable
         ("ipc:///run/edge-inspect/verdicts", "ipc:///run/edge-inspect/verdicts"),
     ],
 )
-def test_a_gateway_beside_the_daemon_finds_it(bind: str, address: str) -> None:
-    assert reachable(bind) == address
+def test_who_runs_beside_the_daemon_finds_it(bind: str, address: str) -> None:
+    assert local_address(bind) == address
 
 
 def test_a_station_without_a_plc_says_what_is_missing(tmp_path: Path, cli: tuple[str, ...]) -> None:
