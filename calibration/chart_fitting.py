@@ -21,7 +21,7 @@ PARTS_BETWEEN = len(CHARTED) * PARTS_TO_FALSE_ALARM
 _RELEVANT = {"light_changed": 0.5, "blurred": 0.1, "camera_moved": 0.5}
 # Parts that are more alike than this (stops, logarithms of detail, shares of the picture) are so by luck.
 _LEAST_SPREAD = {"light_changed": 0.02, "blurred": 0.05, "camera_moved": 0.002}
-# One part counts at most so many spreads, or as much as what the guard is for.
+# Before limits are known one part counts at most so many spreads, or as much as what the guard is for.
 _FARTHEST = 4.0
 _EXCEEDANCES = 3
 _ROW, _ROWS = 4096, 16
@@ -48,6 +48,9 @@ def fit_chart(guard: str, good: Array, disturbed: Array, units: Array) -> Chart:
     usual, faulty = (np.clip((numbers - centre) / spread, -farthest, farthest) for numbers in (good, disturbed))
     least = max(_RELEVANT[guard] * float(deviation(guard, faulty.mean(axis=0))), stray_of_lots(guard, usual, rng))
     limits = np.maximum(stray_by_chance(guard, usual, rng) * _unit(len(good)), least)
+    # Whatever it looks like, one part is no more than half of an alarm.
+    farthest = min(farthest, WINDOWS[0] / 2 * float(limits[0]))
+    usual, faulty = np.clip(usual, -farthest, farthest), np.clip(faulty, -farthest, farthest)
     return Chart(
         centre=tuple(centre.tolist()),
         spread=tuple(spread.tolist()),

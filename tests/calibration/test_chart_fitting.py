@@ -81,6 +81,15 @@ def test_parts_in_any_order_are_no_lots() -> None:
     assert stray_of_lots("light_changed", places(0, 10)[:, :1], np.random.default_rng(0)) == 0.0
 
 
+def test_one_wild_part_stops_no_line_and_a_fault_far_beyond_good_parts_does() -> None:
+    blur = np.random.default_rng(0).normal(0, 0.2, (60, 4))
+    chart = fitted(blur, 8.0, "blurred")
+    wild = np.full((1, 4), 1e3)
+    assert not any(alarms(chart, np.concatenate([blur, wild, blur]), "blurred"))
+    assert alarms(chart, np.concatenate([blur, blur[:4] + 8.0]), "blurred")[-1]
+    assert chart.stops_within in (2, 3)
+
+
 def test_parts_that_are_all_alike_leave_room() -> None:
     chart = fitted(np.full((30, 2), 0.1), 0.05)
     assert chart.spread == (0.002, 0.002)
