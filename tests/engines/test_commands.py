@@ -116,6 +116,23 @@ def test_many_photographs_are_spread(
     assert found.shape == (10, 128, 128, 3)
 
 
+def test_the_tiles_of_a_picture_are_one_batch(
+    tiled_bundle: Bundle,
+    plate_photos: Path,
+    bundle_copy: Callable[[Bundle], Bundle],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """And ranges are measured on tiles."""
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed: pip install '.[rtx]'")
+    path = bundle_copy(tiled_bundle).path
+    photographs = ("--photographs", str(plate_photos / "test" / "speck"))
+    options = ("--engine", "tensorrt-rtx", "--target", "sm89", *photographs)
+    assert main(["build", "--bundle", str(path), *options]) == 0
+    out = capsys.readouterr().out
+    assert "batch 1 to 12" in out
+    assert f"{8 * 12} golden parts, {2 * 12} photographs" in out
+
+
 @pytest.mark.parametrize(
     ("terminal", "written"),
     [

@@ -11,6 +11,7 @@ from edge.archive.part import ArchivedPart, Query
 from edge.archive.pictures import write_pictures
 from edge.archive.store import ArchiveStore, Entry
 from engines.preprocess import Preprocessing
+from engines.tiling import Tiling
 from tests.edge.archive.parts import anomaly_map, entry, frame
 
 
@@ -52,6 +53,12 @@ def test_a_map_says_where_on_the_frame_it_lies() -> None:
     # 48 of the network's pixels for 96 x 192 of the frame; the central 32 are 64 x 128, from 16 and 32 on.
     view = anomaly_map().view((96, 192, 3))
     assert (view.x, view.y, view.width, view.height) == (32, 16, 128, 64)
+
+
+def test_a_map_of_tiles_lies_on_all_of_the_frame() -> None:
+    preprocessing = Preprocessing("full", 32, tiles=Tiling(1, 3, 0.0))
+    view = AnomalyMap(np.zeros((32, 96), np.float32), preprocessing, 1.0).view((64, 192))
+    assert (view.x, view.y, view.width, view.height) == (0, 0, 192, 64)
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from engines.cuda.sampling import TAP, find_sampling, is_known
 from engines.errors import DataError
 from engines.preprocess import Preprocessing, halvings
+from engines.tiling import Tiling
 
 
 @pytest.mark.parametrize(
@@ -58,3 +59,4 @@ def test_a_region_outside_is_refused() -> None:
 def test_the_kernel_says_what_it_knows() -> None:
     assert is_known(Preprocessing())
     assert is_known(Preprocessing(field="full", resize=320, roi=(1, 2, 30, 40)))
+    assert not is_known(Preprocessing(tiles=Tiling(2, 2)))
