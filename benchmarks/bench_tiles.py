@@ -42,7 +42,7 @@ from trainer.data import scan_dataset
 from trainer.evaluation import evaluate
 from trainer.methods import METHODS
 from trainer.procedure import Order, learn
-from trainer.recipe import PAPER, RECIPES
+from trainer.recipe import DEFAULT, RECIPES
 
 METRICS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "escape_at_1pct_fr")
 TITLES = ("I-AUROC", "I-AP", "P-AUROC", "P-AP", "AUPRO@0.3", "escapes at 1 % false rejects")
@@ -179,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="folder in MVTec AD's layout")
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18")
     parser.add_argument("--weights", help="file of its ImageNet weights (default: where `train` looks for them)")
-    parser.add_argument("--method", choices=METHODS, default="patchcore", help="default: %(default)s")
-    parser.add_argument("--recipe", choices=RECIPES, default=PAPER.name, help="of simplenet (default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, default="simplenet", help="default: %(default)s")
+    parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT.name, help="of simplenet (default: %(default)s)")
     parser.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
     parser.add_argument("--tiles", type=_grid, nargs="+", default=[(2, 2)], metavar="RxC", help="default: 2x2")
     parser.add_argument("--overlap", type=float, default=0.1, help="default: %(default)s")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from edge.cameras.tables import FolderCamera, VideoCamera
 from edge.config import StationConfig, load_config
 from edge.product import open_recipes
 from edge.view import View
+from engines.errors import DataError
+from engines.preprocess import Preprocessing
 
 
 def check_station(path: Path) -> list[str]:
@@ -18,22 +21,34 @@ def check_station(path: Path) -> list[str]:
     """
     config = load_config(path)
     lines = [f"{path}: station {config.station}"]
-    for name, recipe in open_recipes(config, config.recipes).items():
+    recipes = open_recipes(config, config.recipes)
+    for name, recipe in recipes.items():
         calibration, job = recipe.calibration, config.recipes[name].job
         by = f"{calibration.backend} {calibration.precision}"
         number = "" if job is None else f", job {job}"
         lines.append(f"recipe {name}: {recipe.bundle.info.product}, calibrated for {by}{number}")
+    warnings = _absent(config)
     for name, table in config.cameras.items():
-        View.of(table)
+        recipe = recipes[config.recipe_of(name)]
         kind = table.__struct_config__.tag
-        lines.append(f"camera {name}: {kind}, begins with recipe {config.recipe_of(name)}")
-    return [*lines, *_warnings(config)]
+        lines.append(f"camera {name}: {kind}, begins with recipe {recipe.name}")
+        warnings += _blind(name, View.of(table).preprocessing(recipe.bundle.info.preprocessing))
+    return [*lines, *warnings]
 
 
-def _warnings(config: StationConfig) -> list[str]:
-    """What does not keep the station from starting, and is likely wrong."""
+def _absent(config: StationConfig) -> list[str]:
     return [
         f"warning: camera {name}: nothing is at {table.path}; it will be waited for"
         for name, table in config.cameras.items()
         if isinstance(table, FolderCamera | VideoCamera) and not table.path.exists()
     ]
+
+
+def _blind(name: str, preprocessing: Preprocessing) -> list[str]:
+    """Whether no frame, however large, could be preprocessed so."""
+    x, y, width, height = preprocessing.roi or (0, 0, sys.maxsize, sys.maxsize)
+    try:
+        preprocessing.region((y + height, x + width))
+    except DataError as error:
+        return [f"warning: camera {name}: every part would be NotDecidable: {error}"]
+    return []

@@ -63,11 +63,13 @@ class View:
         drawn = picture is not None or table.ignore
         return cls(table.roi, Ignored(picture, table.ignore) if drawn else None)
 
+    def preprocessing(self, bundles: Preprocessing) -> Preprocessing:
+        """A bundle's preprocessing with this camera's region of interest, where it has one."""
+        return bundles if self.roi is None else msgspec.structs.replace(bundles, roi=self.roi)
+
     def product(self, product: Product) -> Product:
         """The product as it judges this camera's frames; the engine is the same."""
-        judge = product.judge
-        if self.roi is not None:
-            judge = replace(judge, preprocessing=msgspec.structs.replace(judge.preprocessing, roi=self.roi))
+        judge = replace(product.judge, preprocessing=self.preprocessing(product.judge.preprocessing))
         if self.ignored is not None:
             # Grades and the band of review belong to the score, and what is compared now is the map.
             judge = replace(judge, ignored=self.ignored, scale=None, review_above=None)

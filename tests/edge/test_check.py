@@ -32,6 +32,16 @@ def test_a_good_file_is_told_in_lines(cli, tmp_path: Path, calibrated_bundle: Bu
     ]
 
 
+@pytest.mark.parametrize(("roi", "warned"), [("[0, 0, 200, 150]", True), ("[5, 5, 640, 480]", False)])
+def test_a_region_too_small_for_the_tiles_of_its_recipe_is_warned_of(
+    tmp_path: Path, tiled_bundle: Bundle, roi: str, warned: bool
+) -> None:
+    (tmp_path / "in").mkdir()
+    found = check_station(station_file(tmp_path, tiled_bundle.path, f"roi = {roi}"))
+    expected = ["warning: camera top: every part would be NotDecidable: expected at least 238x180 pixels"]
+    assert [line[: len(expected[0])] for line in found if line.startswith("warning")] == expected * warned
+
+
 def test_what_would_keep_the_station_from_starting_is_an_error(
     tmp_path: Path, calibrated_bundle: Bundle, uncalibrated_bundle: Bundle
 ) -> None:
