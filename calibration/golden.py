@@ -21,12 +21,16 @@ GOLDEN_PARTS = 8
 
 @dataclass(frozen=True)
 class GateResult:
-    """Whether an engine reproduces its calibration. `worst_drift` and `tolerance` are in units of the score."""
+    """Whether an engine reproduces its calibration. `worst_drift` and `tolerance` are in units of the score.
+
+    `quiet` is the middle value of the golden parts' maps, where a heat map has no colour; None without golden parts.
+    """
 
     passed: bool
     worst_drift: float
     tolerance: float
     reason: str
+    quiet: float | None = None
 
 
 def choose_golden(scores: NDArray[np.float32], count: int = GOLDEN_PARTS) -> tuple[int, ...]:
@@ -73,17 +77,22 @@ def compare_golden(engine: Engine, frames: NDArray[np.uint8], calibration: Calib
     """The same with the golden parts' frames `(G, H, W, 3)` at hand, in the calibration's order. Raises EngineError."""
     tolerance = calibration.golden_tolerance
     expected = np.asarray([part.score for part in calibration.golden])
-    drifts = np.abs(replay(engine, frames) - expected)
+    scores, quiet = replay(engine, frames)
+    drifts = np.abs(scores - expected)
     # A score that is not finite is further away than any number.
     drifts[~np.isfinite(drifts)] = np.inf
     worst = float(drifts.max(initial=0.0))
     reason = _objection(engine, calibration, drifts)
-    return GateResult(not reason, worst, tolerance, reason or f"{len(drifts)} golden parts within {tolerance:.3g}")
+    within = f"{len(drifts)} golden parts within {tolerance:.3g}"
+    return GateResult(not reason, worst, tolerance, reason or within, quiet)
 
 
-def replay(engine: Engine, frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Scores of frames `(N, H, W, 3)`, float64 of shape `(N,)`."""
-    return np.asarray([inspect_one(engine, frame).scores[0] for frame in frames], np.float64)
+def replay(engine: Engine, frames: NDArray[np.uint8]) -> tuple[NDArray[np.float64], float | None]:
+    """Scores of frames `(N, H, W, 3)`, float64 of shape `(N,)`, and the middle value of their maps."""
+    found = [inspect_one(engine, frame) for frame in frames]
+    # Of each map first: they may be large, and many.
+    quiet = float(np.median([np.median(each.maps[0]) for each in found])) if found else None
+    return np.asarray([each.scores[0] for each in found], np.float64), quiet
 
 
 def _objection(engine: Engine, calibration: Calibration, drifts: NDArray[np.float64]) -> str:

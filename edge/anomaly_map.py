@@ -14,13 +14,15 @@ from engines.preprocess import Grid, Preprocessing
 class MapView(msgspec.Struct, frozen=True, kw_only=True):
     """What a grey picture of a map means, and where on the camera's frame it lies.
 
-    Grey 0 is the anomaly `low`, 255 is `high`, linear between; `threshold` is the map's own, above which regions are.
+    Grey 0 is the anomaly `low`, 255 is `high`, linear between; `threshold` is the map's own, above which regions are,
+    and `quiet` what places of good parts have, where that is known.
     The map covers the frame from (`x`, `y`) on, `width` by `height`, in pixels of the frame; it may reach beyond it.
     """
 
     low: float
     high: float
     threshold: float
+    quiet: float | None = None
     x: float
     y: float
     width: float
@@ -31,12 +33,14 @@ class MapView(msgspec.Struct, frozen=True, kw_only=True):
 class AnomalyMap:
     """The blurred map of one part, float32 of shape `(H, W)`, which nobody changes any more.
 
-    `preprocessing` says where on the frame it lies, and `threshold` above which value regions are.
+    `preprocessing` says where on the frame it lies, `threshold` above which value regions are, and `quiet` what places
+    of good parts have.
     """
 
     values: NDArray[np.float32]
     preprocessing: Preprocessing
     threshold: float
+    quiet: float | None = None
 
     def view(self, frame_shape: tuple[int, ...]) -> MapView:
         """What `grey` means and where it lies, on a frame of this shape."""
@@ -46,6 +50,7 @@ class AnomalyMap:
             low=float(self.values.min()),
             high=float(self.values.max()),
             threshold=self.threshold,
+            quiet=self.quiet,
             x=left,
             y=top,
             width=right - left,

@@ -16,6 +16,7 @@ import msgspec
 from edge.archive.table import ArchiveTable
 from edge.audit.table import AuditTable
 from edge.cameras.tables import CameraTable
+from edge.live.table import LiveTable
 from edge.metrics.table import MetricsTable
 from edge.plc.tables import PlcTable
 from edge.table import Address, Count, Name, Seconds, Table
@@ -188,6 +189,7 @@ class StationConfig(Table, frozen=True, kw_only=True):
     audit: AuditTable | None = None
     metrics: MetricsTable | None = None
     plc: PlcTable | None = None
+    live: LiveTable = LiveTable()
     web: WebTable = WebTable()
     security: SecurityTable = SecurityTable()
 
@@ -252,6 +254,7 @@ def _contradictions(config: StationConfig) -> Iterator[str]:
             yield f"`cameras.{name}.recipe`: there is no recipe {camera.recipe!r}; choose from {known}"
     if config.plc is not None:
         yield from config.plc.contradictions(config.cameras, config.control.bind is not None)
+    yield from config.live.contradictions()
     yield from config.web.contradictions()
     jobs: dict[int, str] = {}
     for name, recipe in config.recipes.items():

@@ -6,7 +6,6 @@ A socket without keys is refused an address that other machines can reach. libzm
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from edge.config import SecurityTable
 from edge.keys import KeyFolder, Role
+from edge.table import is_loopback
 from engines.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -38,13 +38,7 @@ def reachable(address: str) -> bool:
     scheme, _, rest = address.partition("://")
     if scheme != "tcp":
         return False
-    host = rest.rpartition(":")[0].strip("[]")
-    if host in ("localhost", "lo"):
-        return False
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:  # *, or the name of an interface
-        return True
+    return not is_loopback(rest.rpartition(":")[0].strip("[]"))
 
 
 class Gate:

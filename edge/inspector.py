@@ -299,7 +299,7 @@ class Collector(Job):
         inspection = fed.result()
         fed.watch.end()
         judge = fed.product.judge
-        fed.map = AnomalyMap(inspection.maps[0], judge.preprocessing, judge.map_threshold)
+        fed.map = AnomalyMap(inspection.maps[0], judge.preprocessing, judge.map_threshold, fed.product.quiet)
         image = fed.frame.image
         if image is None:
             raise ValueError("a frame without a picture has no score")

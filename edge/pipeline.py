@@ -14,6 +14,7 @@ from edge.health import Health
 from edge.inbox import TriggerRefusedError
 from edge.inspector import Judgement
 from edge.lane import Lane
+from edge.live.lane import LiveLane
 from edge.product import Product, Recipe
 from edge.publisher import Publisher
 from edge.queues import BoundedQueue, Policy
@@ -42,6 +43,7 @@ class Pipeline:
         self._recipes = recipes
         self._judgements: BoundedQueue[Judgement] = BoundedQueue(config.pipeline.verdicts, Policy.ALL)
         self._archive = None if config.archive is None else ArchiveLane(config.archive, config.pipeline, self.health)
+        self._live = None if config.live.bind is None else LiveLane(config.live, config.pipeline, self.health)
         self.publisher = Publisher(
             config.station,
             config.publish,
@@ -50,6 +52,7 @@ class Pipeline:
             self._judgements,
             self.health,
             None if self._archive is None else self._archive.archivist,
+            None if self._live is None else self._live.feed,
         )
         self._speaking = Worker("publisher", self.publisher)
         self.control = Control(config.control, config.security, recorder)
@@ -107,6 +110,8 @@ class Pipeline:
             worker.start()
         if self._archive is not None:
             self._archive.start()
+        if self._live is not None:
+            self._live.start()
 
     def arm(self, products: Mapping[str, Product]) -> None:
         """Begin to take and judge parts, each camera's by its product. Their engines stay open until after `drain`."""
@@ -126,6 +131,8 @@ class Pipeline:
         self._supervisor.check()
         if self._archive is not None:
             self._archive.supervise()
+        if self._live is not None:
+            self._live.supervise()
 
     def drain(self) -> None:
         """Take no more parts, judge those taken, publish everything and the last heartbeat.
@@ -175,6 +182,8 @@ class Pipeline:
 
     def _end(self, timeout_s: float) -> None:
         self._testing.stop(timeout_s)
+        if self._live is not None:
+            self._live.finish(timeout_s)
         if self._listening is not None:
             self._listening.stop(timeout_s)
         self._judgements.close()

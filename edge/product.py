@@ -52,6 +52,7 @@ class Product:
     """A recipe with an engine that passed the parity gate. Any number of cameras may use it at the same time.
 
     The `turnstile` lets as many frames to the engine as it has requests.
+    `quiet` is what places of good parts have on its maps.
     `golden` are the calibration's golden parts, uint8 `(G, H, W, 3)`: the bundle on the disk may have been replaced.
     """
 
@@ -62,6 +63,7 @@ class Product:
     guards: Guards | None
     drift: Plan
     golden: NDArray[np.uint8]
+    quiet: float | None
 
 
 class Shelf:
@@ -75,7 +77,7 @@ class Shelf:
 
     def __init__(self, table: EngineTable) -> None:
         self._table = table
-        self._engines: dict[str, tuple[Engine, Turnstile]] = {}
+        self._engines: dict[str, tuple[Engine, Turnstile, float | None]] = {}
         self._in_flight: dict[tuple[str, str], int] = {}
         self._thread = ThreadPoolExecutor(1, "engines")
 
@@ -90,36 +92,37 @@ class Shelf:
 
     def take(self, recipe: Recipe) -> Product:
         """Open and prove the recipe's engine, or share the one that is open. Raises InspectError."""
-        engine, turnstile = self._thread.submit(self._opened, recipe).result()
+        engine, turnstile, quiet = self._thread.submit(self._opened, recipe).result()
         guards = Guards.of(recipe.bundle, recipe.calibration)
         golden = recipe.bundle.golden_frames(recipe.calibration)
-        return Product(recipe, engine, judge_of(recipe), turnstile, guards, Plan.of(recipe.calibration), golden)
+        plan = Plan.of(recipe.calibration)
+        return Product(recipe, engine, judge_of(recipe), turnstile, guards, plan, golden, quiet)
 
     def keep(self, products: Iterable[Product]) -> None:
         """Close every engine but those of `products`, once its last frame is through; one that hangs stays open."""
         wanted = {product.recipe.bundle.digest for product in products}
         self._thread.submit(self._close_others, wanted).result()
 
-    def _opened(self, recipe: Recipe) -> tuple[Engine, Turnstile]:
+    def _opened(self, recipe: Recipe) -> tuple[Engine, Turnstile, float | None]:
         if recipe.bundle.digest not in self._engines:
-            engine = self._proved(recipe)
+            engine, quiet = self._proved(recipe)
             # One request more than it works on side by side, so that none of its cores waits for Python.
-            self._engines[recipe.bundle.digest] = engine, Turnstile(engine.in_flight + 1)
+            self._engines[recipe.bundle.digest] = engine, Turnstile(engine.in_flight + 1), quiet
         return self._engines[recipe.bundle.digest]
 
     def _close_all(self) -> None:
-        for engine, _ in self._engines.values():
+        for engine, _, _ in self._engines.values():
             engine.close()
         self._engines.clear()
 
     def _close_others(self, wanted: set[str]) -> None:
         for digest in self._engines.keys() - wanted:
-            engine, turnstile = self._engines[digest]
+            engine, turnstile, _ = self._engines[digest]
             if turnstile.wait_until_empty(_LAST_FRAMES_S):
                 del self._engines[digest]
                 engine.close()
 
-    def _proved(self, recipe: Recipe) -> Engine:
+    def _proved(self, recipe: Recipe) -> tuple[Engine, float | None]:
         """Open the engine and let it through the parity gate, so that the threshold is worth something."""
         began = time.monotonic()
         name = (recipe.calibration.backend, recipe.calibration.precision)
@@ -137,7 +140,7 @@ class Shelf:
             *(about.backend, about.precision, about.device, recipe.name),
             *(finding, gate.reason, time.monotonic() - began),
         )
-        return engine
+        return engine, gate.quiet
 
     def _chosen_in_flight(self, bundle: Bundle, name: tuple[str, str]) -> tuple[int, str]:
         if self._table.in_flight != "auto":

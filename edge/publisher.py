@@ -19,6 +19,7 @@ from edge.config import PublishTable, SecurityTable
 from edge.gate import Gate, open_gate
 from edge.health import Condition, Health
 from edge.inspector import Judgement
+from edge.live.feed import LiveFeed
 from edge.metrics.latencies import StageLatencies
 from edge.product import Recipe
 from edge.queues import BoundedQueue, QueueClosedError
@@ -68,6 +69,7 @@ class Publisher(Job):
         judgements: BoundedQueue[Judgement],
         health: Health,
         archivist: Archivist | None = None,
+        live: LiveFeed | None = None,
     ) -> None:
         self.session_id = uuid.uuid4().hex
         self.endpoint = table.bind
@@ -81,6 +83,7 @@ class Publisher(Job):
         self._health = health
         self._archivist = archivist
         self.latencies = StageLatencies(health.cameras)
+        self._live = live
         self._seq = 0
         self._sent = ReplayRing(table.replay)
         self._unsent: Judgement | None = None
@@ -193,6 +196,8 @@ class Publisher(Job):
         self.latencies.observe(judgement.camera, verdict.stage_ms)
         if self._archivist is not None:
             self._archivist.offer(verdict, judgement)
+        if self._live is not None:
+            self._live.offer(verdict, judgement)
 
     def _send(self, topic: str, message: bytes) -> None:
         if self._socket is None:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 
 from engines.errors import InspectError
 
 START_LIMIT_S = 30.0
+_NICE = 10
 
 
 class WorkerError(InspectError):
     """A worker that does not start or end in time."""
 
     exit_code = 1
+
+
+def give_way() -> None:
+    """Let every worker that judges go before the present thread: ordinary scheduling, and a low priority in it."""
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 class Job(ABC):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import random
 import shutil
 import sqlite3
@@ -27,7 +26,7 @@ from edge.archive.store import ArchiveStore, Entry, Room
 from edge.archive.table import ArchiveTable
 from edge.inspector import Judgement
 from edge.verdict import ArchiveStatus, Evaluation, State, Verdict
-from edge.worker import Job
+from edge.worker import Job, give_way
 
 _log = logging.getLogger(__name__)
 _GB = 1_000_000_000
@@ -37,7 +36,6 @@ _RETENTION_S = 60.0
 _A_BATCH = 64
 # About 2 kB each.
 _MOST_WAITING = 20_000
-_NICE = 10
 _RECOVERED = 1.1
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # Why a part is kept without pictures.
@@ -111,10 +109,7 @@ class Archivist(Job):
 
     def setup(self) -> None:
         """Give way to every worker that judges. The archive is opened by the first step, for that may fail for long."""
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        give_way()
 
     def step(self, stopping: threading.Event) -> bool:
         """Write what waits, and remove what has to go. False when it is closed and nothing waits."""

@@ -13,17 +13,15 @@ from starlette.staticfiles import StaticFiles
 from edge.config import StationConfig
 from edge.web.access import Access
 from edge.web.archive import Archive
-from edge.web.bell import Bell
 from edge.web.guard import Guard, Hosts
-from edge.web.live_page import LivePage
+from edge.web.live_page import Heard, LivePage
 from edge.web.pages import STATIC, Pages
 from edge.web.part_pages import PartPages
-from edge.web.scene import Scene
 from edge.web.table import WebTable
 from edge.web.users import UserFile
 
 
-def make_app(config: StationConfig, scene: Scene, bell: Bell, ready: Callable[[], None]) -> Guard:
+def make_app(config: StationConfig, heard: Heard, ready: Callable[[], None]) -> Guard:
     """The ASGI application of one station. `ready` is called when it can be asked. Raises ConfigError."""
     table, tls = config.web, config.web.certificate is not None
     pages = Pages(config.station)
@@ -32,7 +30,7 @@ def make_app(config: StationConfig, scene: Scene, bell: Bell, ready: Callable[[]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        bell.attach()
+        heard.bell.attach()
         ready()
         yield
         if archive is not None:
@@ -42,7 +40,7 @@ def make_app(config: StationConfig, scene: Scene, bell: Bell, ready: Callable[[]
     hosts = Hosts((*table.hosts, table.host, socket.gethostname()), table.on_loopback)
     app = Starlette(
         routes=[
-            *LivePage(scene, bell, archive, pages, access).routes,
+            *LivePage(heard, config.cameras, archive, pages, access).routes,
             *PartPages(archive, pages, access).routes,
             *access.routes,
             Mount("/static", StaticFiles(directory=STATIC)),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import anyio
@@ -16,6 +17,7 @@ from edge.web.access import Access
 from edge.web.archive import Archive
 from edge.web.bell import Bell
 from edge.web.pages import Pages
+from edge.web.pictures import Pictures
 from edge.web.scene import Scene
 from edge.web.sessions import Visitor
 from edge.web.stream import MOST_READERS, EventStream, event
@@ -25,14 +27,27 @@ _REJECTS = 12
 _PAUSE_S = 0.1
 # A sign of life, so that browsers and those between notice a dead connection.
 _QUIET_S = 5.0
+_PICTURE_S = 10.0
+_NO_PICTURES = "This station shows no live pictures: name an address in [live] bind."
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What is heard of the station, and the bell that rings when there is more. No `pictures` where it shows none."""
+
+    scene: Scene
+    bell: Bell
+    pictures: Pictures | None
 
 
 class LivePage:
     """Routes of the live page."""
 
-    def __init__(self, scene: Scene, bell: Bell, archive: Archive | None, pages: Pages, access: Access) -> None:
-        self._scene = scene
-        self._bell = bell
+    def __init__(
+        self, heard: Heard, cameras: Collection[str], archive: Archive | None, pages: Pages, access: Access
+    ) -> None:
+        self._scene, self._bell, self._pictures = heard.scene, heard.bell, heard.pictures
+        self._cameras = cameras
         self._archive = archive
         self._pages = pages
         self._access = access
@@ -46,6 +61,7 @@ class LivePage:
             Route("/", viewers(self._page)),
             Route("/events", viewers(self._events)),
             Route("/rejects", viewers(self._rejects)),
+            Route("/live/{camera}", viewers(self._picture)),
         ]
 
     async def _page(self, request: Request, visitor: Visitor) -> Response:
@@ -75,6 +91,18 @@ class LivePage:
                     await self._bell.wait(_QUIET_S)
         finally:
             self._readers -= 1
+
+    async def _picture(self, request: Request, visitor: Visitor) -> Response:
+        """The newest picture, unless it is number `after`; 204 where none comes within some seconds."""
+        camera, after = request.path_params["camera"], request.query_params.get("after", "0")
+        if camera not in self._cameras or not after.isascii() or not after.isdecimal():
+            return PlainTextResponse("There is no such camera.", HTTPStatus.NOT_FOUND)
+        if self._pictures is None:
+            return PlainTextResponse(_NO_PICTURES, HTTPStatus.SERVICE_UNAVAILABLE)
+        body = await self._pictures.newest(camera, int(after[:20]), _PICTURE_S)
+        if body is None:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        return Response(body, media_type="application/octet-stream")
 
     async def _rejects(self, request: Request, visitor: Visitor) -> Response:
         if self._archive is None:

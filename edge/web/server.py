@@ -16,6 +16,7 @@ from edge.sockets import local_address
 from edge.stop import StopRequest
 from edge.web.bell import Bell
 from edge.web.listener import Listener
+from edge.web.pictures import Pictures
 from edge.web.scene import Scene
 from edge.web.table import WebTable
 from edge.worker import Worker
@@ -46,22 +47,27 @@ def serve_page(config: StationConfig) -> int:
         import_extra(module, "web")
     from edge.web.app import make_app
     from edge.web.connection import Connection
+    from edge.web.live_page import Heard
 
     cv2.setNumThreads(1)
     bell = Bell()
-    scene = Scene(config.station, bell.ring)
+    pictures = None if config.live.bind is None else Pictures(local_address(config.live.bind), bell)
+    heard = Heard(Scene(config.station, bell.ring), bell, pictures)
     listening = _listen(config.web)
     address = f"{'https' if config.web.certificate else 'http'}://{_name(config.web)}:{listening.getsockname()[1]}"
-    app = make_app(config, scene, bell, lambda: _log.info("station %s is shown on %s", config.station, address))
+    app = make_app(config, heard, lambda: _log.info("station %s is shown on %s", config.station, address))
     server = uvicorn.Server(uvicorn.Config(app, http=Connection, **_SETTINGS, **_tls(config.web)))
-    worker = Worker("listener", _listener(config, scene))
-    worker.start()
+    workers = [Worker("listener", _listener(config, heard.scene))]
+    workers += [] if pictures is None else [Worker("pictures", pictures)]
+    for worker in workers:
+        worker.start()
     with suppress(OSError):
         os.nice(_NICE)  # the engine's cores are the engine's
     # Both hear the signals: without it the server would end by sending itself the signal again.
     with StopRequest():
         server.run(sockets=[listening])
-    worker.stop(_STOP_S)
+    for worker in workers:
+        worker.stop(_STOP_S)
     return 0
 
 

@@ -9,10 +9,13 @@ const number = (value) => (value === null ? "–" : Number(value).toPrecision(4)
 export class Lamp {
   constructor() {
     this.part = null;
-    this.shownAt = 0;
+    this.shownAt = -STAYS_MS;
+    this.next = 0;
     this.reject = null;
     this.spoken = "";
-    this.spokenAt = 0;
+    this.spokenAt = -SPEAKS_MS;
+    this.words = null;
+    this.waiting = null;
     setInterval(() => this.age(), 1000);
   }
 
@@ -28,9 +31,12 @@ export class Lamp {
       return;
     }
     if (!part) return;
-    const held = this.part?.camera === camera && this.part.evaluation !== "OK"
-      && performance.now() - this.shownAt < STAYS_MS;
-    if (part.evaluation === "OK" && held) return;
+    const left = this.shownAt + STAYS_MS - performance.now();
+    clearTimeout(this.next);
+    if (part.evaluation === "OK" && this.part?.camera === camera && this.part.evaluation !== "OK" && left > 0) {
+      this.next = setTimeout(() => this.show(state, camera, part), left);
+      return;
+    }
     this.part = part;
     this.shownAt = performance.now();
     const [glyph, look] = LOOKS[part.evaluation];
@@ -57,13 +63,16 @@ export class Lamp {
     byId("meter").style.width = `${(100 * share).toFixed(1)}%`;
   }
 
+  // What comes too soon waits its turn, and of that the last reject rather than what passed after it.
   speak(word, reason) {
-    const words = reason ? `${word}: ${reason}` : word;
-    const now = performance.now();
-    if (word === this.spoken || now - this.spokenAt < SPEAKS_MS) return;
-    this.spoken = word;
-    this.spokenAt = now;
-    byId("spoken").textContent = words;
+    if (this.waiting && word === "OK") return;
+    this.words = { word, text: reason ? `${word}: ${reason}` : word };
+    this.waiting ??= setTimeout(() => {
+      this.waiting = null;
+      this.spokenAt = performance.now();
+      if (this.words.word !== this.spoken) byId("spoken").textContent = this.words.text;
+      this.spoken = this.words.word;
+    }, Math.max(0, this.spokenAt + SPEAKS_MS - performance.now()));
   }
 
   age() {

@@ -14,6 +14,7 @@ const picture = new Picture();
 let state = null;
 let camera = null;
 let drawing = false;
+let begun = false;
 
 function choose(name) {
   camera = name;
@@ -45,7 +46,9 @@ function take(found) {
     parts.set(part.camera, known.slice(-MOST_PARTS));
   }
   const mine = found.filter((part) => part.camera === camera);
-  const worst = mine.findLast((part) => part.evaluation !== "OK") ?? mine.at(-1);
+  // What had come before this page was opened is no news.
+  const worst = (begun && mine.findLast((part) => part.evaluation !== "OK")) || mine.at(-1);
+  begun = true;
   if (worst) lamp.show(state, camera, worst);
   rejects.take(found.filter((part) => part.evaluation !== "OK"));
   redraw();
