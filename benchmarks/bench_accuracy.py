@@ -207,9 +207,15 @@ def _train(job: Job) -> Detector:
     if job.run.recipe is None:
         vectors = choose_patches(patches, coreset_size(patches), job.run.seed)
         return MemoryBank(vectors) if job.run.method == "patchcore" else AnchoredNormals(vectors)
-    recipe = RECIPES[job.run.recipe].with_epochs(job.run.epochs)
+    recipe = _recipe(job.run.recipe, job.run.epochs)
     features = Features(patches, math.isqrt(patches.shape[1]), _defects(job, recipe))
     return train_head(features, recipe, job.run.seed, CPU)
+
+
+def _recipe(label: str, epochs: int | None) -> Recipe:
+    """The recipe that a row names, as "default noisy=1.0 drawn=0.0"."""
+    name, *changes = label.split()
+    return RECIPES[name].changed(changes).with_epochs(epochs)
 
 
 def _defects(job: Job, recipe: Recipe) -> DefectPatches | None:
@@ -274,7 +280,8 @@ def _with_photographs(dataset: Dataset, count: int | None) -> Dataset:
 
 
 def _runs(options: argparse.Namespace, names: Sequence[str], sha256: str) -> list[Run]:
-    epochs = {name: RECIPES[name].with_epochs(options.epochs).epochs for name in options.recipe}
+    labels = [" ".join([name, *options.change]) for name in options.recipe]
+    epochs = {label: _recipe(label, options.epochs).epochs for label in labels}
     return [
         Run(data, field, method, seed, options.backbone, sha256, options.photographs, *settings)
         for data, field, seed, method in itertools.product(names, options.field, range(options.seeds), options.method)
@@ -327,6 +334,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help=f"one seed, {QUICK_EPOCHS} epochs: shows that it runs, no figure"
     )
     parser.add_argument("--epochs", type=_positive, help="instead of the recipe's")
+    parser.add_argument("--change", nargs="+", default=[], metavar="NAME=NUMBER", help="other settings of the recipe")
     parser.add_argument("--photographs", type=_positive, metavar="N", help="train on at most N (default: all)")
     parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
     parser.add_argument("--jobs", type=_positive, default=1, help="runs side by side, with the cores shared out")

@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.page.document import PICTURE_WIDTH
-from calibration.page.heat import Scale, in_frame, quiet_level
 from calibration.scoring import Progress
 from engines.bundle import Bundle, Calibration
 from engines.engine import Engine, EngineDescription, Inspection
 from engines.errors import DataError
 from engines.images import list_images, read_image
 from engines.masks import mask_of
+from engines.page.document import PICTURE_WIDTH
+from engines.page.heat import Scale, in_frame, quiet_level
 from engines.preprocess import Preprocessing
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)

@@ -16,6 +16,9 @@ from trainer.recipe import DEFAULT, RECIPES
 if TYPE_CHECKING:
     from engines.preprocess import Preprocessing
 
+# Photographs that audit lists on the terminal.
+LISTED = 20
+
 _WEIGHTS_HELP = (
     "ImageNet weights of the backbone, .pth or .safetensors (default: the file that EDGE_INSPECT_WEIGHTS names, "
     "torch hub's cache, torchvision's download), or the word random, for rehearsals"
@@ -166,6 +169,49 @@ def _preprocessing(options: argparse.Namespace) -> Preprocessing:
     return Preprocessing(field=options.field or ("full" if tiles else "crop"), roi=options.roi, tiles=tiles)
 
 
+def _configure_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="photographs that should be of good "
+                        "parts, or a data set in MVTec AD's layout, of which train/good is looked at")  # fmt: skip
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="write a page with pictures and heat maps there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the list there")
+    parser.add_argument("--backbone", choices=BACKBONES, default="resnet18", help="default: %(default)s")
+    parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
+    parser.add_argument("--field", choices=("crop", "full"), default="crop", help="as for train (default: crop)")
+    parser.add_argument("--roi", type=_roi, metavar="X,Y,W,H", help="part of the picture to look at, in pixels")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda where it is")
+
+
+def _audit(options: argparse.Namespace) -> None:
+    import_extra("torch", "train")
+    import_extra("networkx", "train")
+    import msgspec
+
+    from engines.preprocess import Preprocessing
+    from trainer.audit import audit, describe
+    from trainer.audit_page import render
+    from trainer.procedure import choose_device
+    from trainer.weights import find_weights
+
+    weights = find_weights(options.backbone, options.weights)
+    preprocessing = Preprocessing(field=options.field, roi=options.roi)
+    found = audit(options.data, options.backbone, weights, preprocessing, choose_device(options.device))
+    print(f"photographs {len(found.paths)}, each compared with {found.compared}; {found.standing_out} stand out")
+    for rank, index in enumerate(map(int, found.order[:LISTED]), start=1):
+        mark = " stands out" if found.scores[index] > found.limit else ""
+        print(f"{rank:>4}  {found.scores[index]:.3f}  {found.name(index)}{mark}")
+    for number, community in enumerate(found.communities, start=1):
+        names = ", ".join(found.name(index) for index in community.photographs)
+        print(
+            f"group {number}: {len(community.photographs)} photographs share something rare; defect or variant? {names}"
+        )
+    if options.json:
+        _write(options.json, msgspec.json.format(msgspec.json.encode(describe(found)), indent=2) + b"\n")
+    if options.html:
+        _write(options.html, render(found).encode())
+        print(f"page        {options.html}")
+    print("next        look at them, remove what is defective, and train; nothing was changed")
+
+
 def _text(value: Any) -> str:
     if value is None:
         return "-"
@@ -223,4 +269,10 @@ export = Command(
     example="edge-inspect export --bundle bundles/flange --out bundles/flange-2",
     configure=_configure_export,
     run=_export,
+)
+audit = Command(
+    summary="show which photographs of good parts look like defects, by comparing them with one another",
+    example="edge-inspect audit --data photos/flange --html audit.html",
+    configure=_configure_audit,
+    run=_audit,
 )

@@ -87,14 +87,14 @@ class MeasuredLesson:
         return self._recipe.batch_patches
 
     def _batch(self, rng: np.random.Generator) -> Tensor:
-        """Standardised rows: good patches, then half as many with noise, then half as many of drawn defects."""
-        half = self._good // 2
+        """Standardised rows: good patches, then those with noise, then those of drawn defects."""
+        noisy, drawn = (round(share * self._good) for share in (self._recipe.noisy, self._recipe.drawn))
         good = self.standardised(self._draw(rng, self._good))
         spread = math.log(self._recipe.farthest / self._recipe.nearest)
-        lengths = self._recipe.nearest * np.exp(spread * rng.random((half, 1), np.float32))
-        noisy = good[:half] + torch.from_numpy(lengths) * self._noise.draw(rng, half, good.shape[1])
-        drawn = self._defects[torch.from_numpy(rng.integers(len(self._defects), size=half))].float()
-        return torch.cat([good, noisy, self.standardised(drawn)])
+        lengths = self._recipe.nearest * np.exp(spread * rng.random((noisy, 1), np.float32))
+        moved = good[:noisy] + torch.from_numpy(lengths) * self._noise.draw(rng, noisy, good.shape[1])
+        defects = self._defects[torch.from_numpy(rng.integers(len(self._defects), size=drawn))].float()
+        return torch.cat([good, moved, self.standardised(defects)])
 
     def _normality(self, network: SimpleNet, rows: Tensor) -> Tensor:
         with autocast(self._device):

@@ -80,7 +80,7 @@ class MemoryBank:
     def _candidates(self, queries: Tensor) -> Tensor:
         """Indices `(Q, up to 32)` of the vectors v in the groups where q . v - |v|^2 / 2 is largest."""
         best = []
-        with _coarse_products():
+        with coarse_products():
             for block in _blocks(len(self._vectors), _COLUMNS):
                 closeness = torch.addmm(self._penalty[block], queries, self._columns[:, block])
                 best.append(closeness.view(len(queries), _GROUP, -1).amax(1))
@@ -168,7 +168,7 @@ def _farthest_among(points: Tensor, distances: Tensor, floor: float, count: int)
 def _shrink(distances: Tensor, points: Tensor, squares: Tensor, fresh: Tensor) -> None:
     """Bring squared distances to the chosen points up to date with newly chosen ones."""
     centres, centre_squares = points[fresh].T.contiguous(), squares[fresh]
-    with _coarse_products():
+    with coarse_products():
         for rows in _blocks(len(points), _ROWS):
             for columns in _blocks(len(fresh), _COLUMNS):
                 products = torch.addmm(centre_squares[columns], points[rows], centres[:, columns], alpha=-2)
@@ -191,7 +191,7 @@ def _blocks(total: int, size: int) -> Iterator[slice]:
 
 
 @contextmanager
-def _coarse_products() -> Iterator[None]:
+def coarse_products() -> Iterator[None]:
     """Let float32 products round their factors to bfloat16, where that is faster; sums stay float32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")

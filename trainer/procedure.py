@@ -106,7 +106,8 @@ def learn(order: Order) -> Bundle:
     bundle, but a checkpoint to resume from.
     """
     check_target(order.out)
-    split = _split(order, _read_photographs(order))
+    paths = scan_dataset(order.data, order.lots == FOLDERS).train_good
+    split = _split(order, read_photographs(paths, order.preprocessing))
     weights = find_weights(order.backbone, order.weights, order.seed)
     _announce(order, split, weights)
     with _working_folder(order) as folder:
@@ -154,15 +155,14 @@ def package_versions() -> dict[str, str]:
     return {"edge-inspect": __version__, **{package: version(package) for package in PACKAGES}}
 
 
-def _read_photographs(order: Order) -> list[Photograph]:
+def read_photographs(paths: Sequence[Path], preprocessing: Preprocessing) -> list[Photograph]:
     """Check every photograph, all bad ones in one message; the same bytes twice are one photograph."""
     problems = []
     unique: dict[str, Photograph] = {}
-    paths = scan_dataset(order.data, order.lots == FOLDERS).train_good
     for path in tqdm(paths, desc="checking", unit="photo", disable=None, leave=False):
         try:
             content = read_bytes(path)
-            _check_view(order.preprocessing, decode_image(content, str(path)), path)
+            _check_view(preprocessing, decode_image(content, str(path)), path)
             mark = fingerprint(content)
             unique.setdefault(mark, Photograph(path, mark))
         except DataError as error:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engines.errors import UsageError
 
@@ -27,6 +28,19 @@ class Recipe:
             raise UsageError(f"expected at least 1 epoch, found --epochs {epochs}")
         return dataclasses.replace(self, epochs=epochs)
 
+    def changed(self: AnyRecipe, changes: Sequence[str]) -> AnyRecipe:
+        """The same recipe with other settings, each written NAME=NUMBER. Raises UsageError for what is no setting."""
+        settings = {name: value for name, value in dataclasses.asdict(self).items() if name != "name"}
+        found: dict[str, Any] = {}
+        for change in changes:
+            name, _, text = change.partition("=")
+            try:
+                found[name] = type(settings[name])(text)
+            except (KeyError, ValueError):
+                known = ", ".join(f"{name}={value}" for name, value in settings.items())
+                raise UsageError(f"the recipe {self.name!r} takes no {change!r}; its settings: {known}") from None
+        return dataclasses.replace(self, **found)
+
 
 @dataclass(frozen=True)
 class PaperRecipe(Recipe):
@@ -44,15 +58,17 @@ class PaperRecipe(Recipe):
 class MeasuredRecipe(Recipe):
     """Noise as long as good parts lie apart, and defects drawn onto photographs; an epoch is `epoch_steps` steps.
 
-    A step sees `batch_patches` good patches of any photographs, half as many with noise, and half as many of drawn
-    defects. Noise has a length between `nearest` and `farthest` times the median distance from a good patch to the
-    nearest of other parts. Each epoch adds `epoch_pictures` photographs with drawn defects to a training. The rate
-    rises to `rate` and falls to nothing.
+    A step sees `batch_patches` good patches of any photographs, `noisy` times as many with noise, and `drawn` times as
+    many of drawn defects. Noise has a length between `nearest` and `farthest` times the median distance from a good
+    patch to the nearest of other parts. Each epoch adds `epoch_pictures` photographs with drawn defects to a training.
+    The rate rises to `rate` and falls to nothing.
     """
 
     epoch_steps: int = 25
     batch_patches: int = 1024
     epoch_pictures: int = 20
+    noisy: float = 0.5
+    drawn: float = 0.5
     nearest: float = 0.7
     farthest: float = 2.0
     rate: float = 2e-3

@@ -1,1 +1,1 @@
-"""One HTML page that needs nothing else: its style, its charts, its heat maps."""
+"""The calibration's page."""

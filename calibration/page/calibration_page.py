@@ -13,11 +13,11 @@ from calibration.binomial import proportion_interval
 from calibration.charts import WINDOWS
 from calibration.drift import PARTS_TO_FALSE_ALARM
 from calibration.evidence import GOOD, Evidence, Picture
-from calibration.page.charts import Lane, Limits, colour_bar, histogram_chart, loss_chart, score_meter
-from calibration.page.document import document, embedded, facts, table, tile_row
-from calibration.page.heat import outlined, overlaid
 from calibration.threshold import percent
 from engines.bundle import Calibration, Guard, Parity, Provenance
+from engines.page.charts import Lane, Limits, colour_bar, histogram_chart, loss_chart, score_meter
+from engines.page.document import document, embedded, facts, table, tile_row
+from engines.page.heat import outlined, overlaid
 
 _METHODS = {
     "conformal": "conformal rule: certified on average over calibrations",

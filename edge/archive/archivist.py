@@ -67,13 +67,16 @@ class Archivist(Job):
 
     def offer(self, verdict: Verdict, judgement: Judgement) -> None:
         """Keep a part whose verdict was sent, if it is one to be kept. It never waits and never fails."""
-        kept = self._why_kept(verdict)
+        share = self._table.ok_share
+        # For every part, and before anybody looks at its verdict: otherwise the sample would speak for some parts only.
+        drawn = self._random.random() < share
+        kept = self._why_kept(verdict, drawn)
         if kept is None:
             return
         if self._closed or len(self._waiting) >= _MOST_WAITING:
             self._verdicts_lost += 1
             return
-        entry = Entry(verdict, judgement.recipe.bundle.info.product, kept)
+        entry = Entry(verdict, judgement.recipe.bundle.info.product, kept, drawn, share)
         if kept is not Kept.VERDICT:
             entry = self._with_pictures(entry, judgement)
         self._pictures_in += entry.frame is not None
@@ -136,12 +139,12 @@ class Archivist(Job):
             self._verdicts_lost += left
             _log.error("the archive lost the last %d parts: they could not be written in time", left)
 
-    def _why_kept(self, verdict: Verdict) -> Kept | None:
+    def _why_kept(self, verdict: Verdict, drawn: bool) -> Kept | None:
         if verdict.evaluation is not Evaluation.OK:
             return Kept.REJECT
         if verdict.review:
             return Kept.REVIEW
-        if self._random.random() < self._table.ok_share:
+        if drawn:
             return Kept.SAMPLE
         return Kept.VERDICT if self._table.ok_verdicts else None
 

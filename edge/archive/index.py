@@ -9,6 +9,7 @@ Filters read narrow rows only. The verdicts, ten times as wide, are in a table o
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,14 +35,16 @@ _SCHEMA = 1
 _APPLICATION = 0x45444749  # "EDGI"
 _MOST_ROWS = 1000
 _BUSY_S = 5.0
-# evaluation, kept: places in EVALUATIONS and KEPT. bytes: what the part's files take up on the disk.
+# evaluation, kept: places in EVALUATIONS and KEPT. bytes: what the part's files take up on the disk. drawn: whether the
+# part is of the random sample, of which there was one in 1 / share.
 _TABLES = """
 CREATE TABLE cameras (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE products (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE folders (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, open INTEGER NOT NULL);
 CREATE TABLE parts (
     key INTEGER PRIMARY KEY, evaluation INTEGER NOT NULL, kept INTEGER NOT NULL, camera INTEGER NOT NULL,
-    product INTEGER NOT NULL, score REAL, folder INTEGER, bytes INTEGER NOT NULL, part_id TEXT
+    product INTEGER NOT NULL, score REAL, folder INTEGER, bytes INTEGER NOT NULL, drawn INTEGER NOT NULL,
+    share REAL NOT NULL, part_id TEXT
 );
 CREATE TABLE verdicts (
     key INTEGER PRIMARY KEY, message BLOB NOT NULL, picture INTEGER NOT NULL, map BLOB, missing TEXT NOT NULL
@@ -51,12 +54,13 @@ CREATE TABLE doomed (path TEXT PRIMARY KEY);
 CREATE INDEX parts_by_part_id ON parts (part_id) WHERE part_id IS NOT NULL;
 CREATE INDEX parts_by_folder ON parts (folder) WHERE folder IS NOT NULL;
 CREATE INDEX parts_by_evaluation ON parts (evaluation, key, score);
+CREATE INDEX parts_by_drawn ON parts (drawn, key, score);
 CREATE INDEX parts_by_camera ON parts (camera, key, score);
 CREATE INDEX parts_by_product ON parts (product, key, score);
 """
 _FOUND = """
 SELECT parts.key, verdicts.message, products.name, parts.kept, folders.path, verdicts.picture, verdicts.map,
-    verdicts.missing
+    verdicts.missing, parts.drawn, parts.share
 FROM ({keys}) AS found
 JOIN parts ON parts.key = found.key
 JOIN verdicts ON verdicts.key = found.key
@@ -84,7 +88,7 @@ class ArchiveIndex:
         try:
             database = _connect(path, read_only)
         except sqlite3.Error as error:
-            raise ArchiveError(f"expected the index of an archive at {path}, which cannot be opened: {error}") from None
+            raise ArchiveError(_unopened(path, error)) from None
         try:
             _check(database, path, read_only)
         except BaseException:
@@ -145,6 +149,8 @@ class ArchiveIndex:
             yield "product = (SELECT id FROM products WHERE name = ?)", query.product
         if query.evaluation is not None:
             yield "evaluation = ?", EVALUATIONS.index(query.evaluation)
+        if query.drawn is not None:
+            yield "drawn = ?", query.drawn
         if query.min_score is not None:
             yield "score >= ?", query.min_score
         if query.max_score is not None:
@@ -158,7 +164,7 @@ class ArchiveIndex:
             return self.database.execute(statement, values).fetchall()
 
     def _part(self, row: tuple[Any, ...]) -> ArchivedPart:
-        key, message, product, kept, folder, has_picture, view, missing = row
+        key, message, product, kept, folder, has_picture, view, missing, drawn, share = row
         place = self.folder / PICTURES / str(folder)
         return ArchivedPart(
             key=key,
@@ -169,6 +175,8 @@ class ArchiveIndex:
             map=place / map_name(key) if view is not None else None,
             map_view=None if view is None else msgspec.json.decode(view, type=MapView),
             missing=missing,
+            drawn=bool(drawn),
+            share=share,
         )
 
 
@@ -212,12 +220,14 @@ def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
 
 
 def _check(database: sqlite3.Connection, path: Path, read_only: bool) -> None:
-    with _readable(path):
+    try:
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (schema,) = database.execute("PRAGMA user_version").fetchone()
         if (application, schema) == (0, 0) and not read_only:
             _create(database)
             return
+    except sqlite3.Error as error:
+        raise ArchiveError(_unopened(path, error)) from None
     if application != _APPLICATION:
         raise ArchiveError(f"expected the index of an archive at {path}, found another file")
     if schema != _SCHEMA:
@@ -225,6 +235,17 @@ def _check(database: sqlite3.Connection, path: Path, read_only: bool) -> None:
             f"expected schema {_SCHEMA} in {path}, found {schema}; install the version of edge-inspect that wrote it, "
             "or name another folder"
         )
+
+
+def _unopened(path: Path, error: sqlite3.Error) -> str:
+    problem = f"expected the index of an archive at {path}, which cannot be opened: {error}"
+    if not path.exists() or os.access(path.parent, os.W_OK):
+        return problem
+    # While the daemon runs a reader finds its -shm file; when it has ended, the first reader has to make one.
+    return (
+        f"{problem}; the user {os.geteuid()} may not write in {path.parent}, which SQLite takes from readers while the "
+        f"daemon does not run: read as the user {path.stat().st_uid}, or start the daemon"
+    )
 
 
 def _create(database: sqlite3.Connection) -> None:

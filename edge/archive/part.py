@@ -19,8 +19,8 @@ class ArchiveError(InspectError):
 class Kept(str, Enum):
     """Why the archive holds a part.
 
-    `reject`: it is not OK. `review`: it is OK, and a person should look at it. `sample`: it is OK and was drawn.
-    `verdict`: it is OK and was not drawn, so that only its verdict is held.
+    `reject`: it is not OK. `review`: it is OK, and a person should look at it. `sample`: it is OK, and of the random
+    sample. `verdict`: it is OK and none of these, so that only its verdict is held.
     """
 
     REJECT = "reject"
@@ -35,7 +35,8 @@ class ArchivedPart:
 
     `product` is the bundle's. `picture` is the frame as the camera gave it, a PNG, and `map` the anomaly map, an 8-bit
     grey PNG that `map_view` explains; each is None where it is not held, and then `missing` says why, if it should
-    have been.
+    have been. `drawn` parts are a random sample of one in 1 / `share`: the draw was made before the verdict was looked
+    at, so that they, rejects and all, speak for every part of their time.
     """
 
     key: int
@@ -46,6 +47,8 @@ class ArchivedPart:
     map: Path | None
     map_view: MapView | None
     missing: str
+    drawn: bool
+    share: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Query:
     product: str | None = None
     camera: str | None = None
     evaluation: Evaluation | None = None
+    drawn: bool | None = None
     min_score: float | None = None
     max_score: float | None = None
 

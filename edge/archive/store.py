@@ -52,11 +52,14 @@ class Entry:
     """One part on its way into the archive; arrays are taken as they are and not copied.
 
     `frame` is uint8, BGR `(H, W, 3)` or grey `(H, W)`. Where pictures should be held and cannot be, `missing` says why.
+    `drawn` parts are of the random sample, which takes the `share` of all, 0 to 1.
     """
 
     verdict: Verdict
     product: str
     kept: Kept
+    drawn: bool = False
+    share: float = 0.0
     frame: NDArray[np.uint8] | None = None
     map: AnomalyMap | None = None
     missing: str = ""
@@ -207,8 +210,11 @@ class ArchiveStore:
         camera, product = self._id("cameras", verdict.camera), self._id("products", entry.product)
         shown = None if view is None else msgspec.json.encode(view)
         self._database.execute(
-            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (key, evaluation, KEPT.index(entry.kept), camera, product, verdict.score, folder, size, verdict.part_id),
+            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(key, evaluation, KEPT.index(entry.kept), camera, product),
+                *(verdict.score, folder, size, entry.drawn, entry.share, verdict.part_id),
+            ),
         )
         self._database.execute(
             "INSERT INTO verdicts VALUES (?, ?, ?, ?, ?)",

@@ -21,7 +21,11 @@ class ArchiveTable(Table, frozen=True, kw_only=True):
 
     folder: Annotated[Path, msgspec.Meta(description="Folder of this station's archive; made where it is absent.")]
     ok_share: Annotated[
-        Share, msgspec.Meta(description="Share of the OK parts that are kept with frame and map, drawn at random.")
+        Share,
+        msgspec.Meta(
+            description="Share of all parts that is drawn at random, before their verdict is looked at; of those "
+            "the OK ones, too, are kept with frame and map."
+        ),
     ] = 0.01
     ok_verdicts: Annotated[
         bool, msgspec.Meta(description="Keep the verdicts of all other OK parts, too, about a kilobyte each.")

@@ -9,12 +9,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.page.charts import Dot, colour_bar, score_chart, score_meter, stage_chart
-from calibration.page.document import document, embedded, facts, table, tile_row
-from calibration.page.heat import Scale, in_frame, outlined, overlaid
 from edge.verdict import Evaluation, Verdict
 from engines.bundle import BundleInfo, Calibration
 from engines.engine import EngineDescription
+from engines.page.charts import Dot, colour_bar, score_chart, score_meter, stage_chart
+from engines.page.document import document, embedded, facts, table, tile_row
+from engines.page.heat import Scale, in_frame, outlined, overlaid
 
 _STAGES = ("capture", "queue", "preprocess", "infer", "decide", "publish")
 _METRICS = {

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.page.heat import Scale, quiet_level
 from edge.demo.child import DemoError, ended_by_sigterm, run_command
 from edge.demo.line import run_line
 from edge.demo.parts import Part, defects_of, encode_image, render_many, write_dataset
@@ -22,6 +21,7 @@ from edge.verdict import Verdict
 from engines.bundle import Bundle
 from engines.engine import Engine
 from engines.errors import UsageError
+from engines.page.heat import Scale, quiet_level
 from engines.registry import open_engine
 
 # Tells the demo's own folder from a user's: only such a folder is emptied.

@@ -11,8 +11,8 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from calibration.page.heat import STOPS
 from edge.web.sessions import Visitor
+from engines.page.heat import STOPS
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"

@@ -71,6 +71,22 @@ def test_rows_table_and_resumption(small_set: Path, tmp_path: Path, capsys: pyte
     assert lines[2].startswith("flange  full   simplenet, default, 1 epochs")
 
 
+def test_a_changed_recipe_is_another_row(small_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "rows.json"
+    options = ("--method", "simplenet", "--seeds", "1", "--recipe", "default", "--change", "drawn=0", "epoch_steps=2")
+    assert main(arguments(small_set, rows, *options)) == 0
+    (row,) = json.loads(rows.read_text())
+    assert row["recipe"] == "default drawn=0 epoch_steps=2"
+    assert main(arguments(small_set, rows, "--change", "drawn=much")) == 2
+    assert "takes no 'drawn=much'; its settings: epochs=20," in capsys.readouterr().err
+
+
+def test_at_most_so_many_photographs_are_trained_on(small_set: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    assert main(arguments(small_set, rows, "--method", "patchcore", "--seeds", "1", "--photographs", "2")) == 0
+    assert [row["photographs"] for row in json.loads(rows.read_text())] == [2]
+
+
 def test_table_shows_missing_pixel_figures_as_a_dash() -> None:
     row = dict.fromkeys(("image_auroc", "image_ap", "image_f1_max", "escape_at_1pct_fr", "train_s", "infer_ms"), 0.5)
     row |= dict.fromkeys(("pixel_auroc", "pixel_ap", "aupro"))  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from engines.images import read_image
 from engines.preprocess import Preprocessing
 from engines.registry import open_engine
 from engines.tiling import Tiling
+from trainer.anoco import NEIGHBOURS
 from trainer.banks import BANK_SIZE
 
 FAST = ["--weights", "random", "--epochs", "1"]
@@ -90,7 +91,7 @@ def test_few_photographs_are_trained_in_folds_whose_heads_score_what_they_have_n
     assert "10 of 10 photographs were trained on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("method", "neighbours"), [("patchcore", 1), ("anoco", 5)])
+@pytest.mark.parametrize(("method", "neighbours"), [("patchcore", 1), ("anoco", NEIGHBOURS)])
 def test_a_bank_goes_the_same_way_as_a_trained_head(
     method: str, neighbours: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

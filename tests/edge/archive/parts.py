@@ -60,7 +60,7 @@ def entry(second: float = 0.0, seed: int = 0, product: str = "Flange", **fields:
     """A part with frame and map, a reject where `fields` of its verdict do not say otherwise."""
     judged = verdict(second, **fields)
     kept = Kept.SAMPLE if judged.evaluation is Evaluation.OK else Kept.REJECT
-    return Entry(judged, product, kept, frame(seed), anomaly_map(seed))
+    return Entry(judged, product, kept, seed % 3 == 2, 0.25, frame(seed), anomaly_map(seed))
 
 
 def bare(second: float = 0.0, **fields: object) -> Entry:

@@ -109,12 +109,19 @@ def test_of_good_parts_the_verdict_is_kept_and_of_those_to_review_all(running: R
     assert review.picture is not None
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.2, 200), (1.0, 1000)])
-def test_a_share_of_the_good_parts_is_drawn(table: ArchiveTable, offered, share: float, expected: int) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("good", [True, False])
+def test_a_share_of_all_is_drawn_whatever_they_are(table: ArchiveTable, offered, share: float, good: bool) -> None:
     archivist = Archivist(replace_table(table, ok_share=share))
-    drawn = [archivist._why_kept(offered(0, **GOOD)[0]) for _ in range(1000)].count(Kept.SAMPLE)
+    part = offered(0, **(GOOD if good else {}))
+    for _ in range(1000):
+        archivist.offer(*part)
+    drawn = [entry for entry in archivist._waiting if entry.drawn]
     # Six standard deviations: one run in 10^9 fails by chance.
-    assert abs(drawn - expected) <= 6 * (share * (1 - share) * 1000) ** 0.5
+    assert abs(len(drawn) - 1000 * share) <= 6 * (share * (1 - share) * 1000) ** 0.5
+    assert {entry.share for entry in archivist._waiting} == {share}
+    assert {entry.kept for entry in drawn} <= {Kept.SAMPLE if good else Kept.REJECT}
+    assert all(entry.kept is not Kept.SAMPLE for entry in archivist._waiting if not entry.drawn)
 
 
 def replace_table(table: ArchiveTable, **fields: object) -> ArchiveTable:

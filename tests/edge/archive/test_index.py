@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.add([bare(second, part_id=f"P{second}", score=second / 10) for second in (5, 6, 7, 8, 9)])
         store.add(
             [
-                entry(0, part_id="P0", camera="side", score=3.5),
+                entry(0, 2, part_id="P0", camera="side", score=3.5),
                 entry(1, part_id="P1", product="Gear", recipe="gear"),
                 entry(2, part_id="4711", **UNDECIDED),
                 entry(3, score=2.5, part_id="<b>ä'\"%_*</b>"),
@@ -65,6 +67,8 @@ def seconds(index: ArchiveIndex, query: Query, **paging: int) -> list[float]:
         (Query(camera="side"), [0]),
         (Query(evaluation=Evaluation.NOT_DECIDABLE), [2]),
         (Query(evaluation=Evaluation.OK, min_score=0.6, max_score=0.8), [8, 7, 6]),
+        (Query(drawn=True), [0]),
+        (Query(drawn=False, evaluation=Evaluation.NOT_OK), [4, 3, 1]),
         (Query(min_score=2.5), [3, 0]),
         (Query(max_score=100.0), [9, 8, 7, 6, 5, 4, 3, 1, 0]),
         (Query(part_id="4711", camera="top", since=moment(3)), [4]),
@@ -94,6 +98,7 @@ def test_a_part_is_found_by_its_key(index: ArchiveIndex) -> None:
     (found,) = index.search(Query(camera="side"))
     assert index.part(found.key) == found
     assert found.kept_because is Kept.REJECT
+    assert (found.drawn, found.share) == (True, 0.25)
     assert index.part(found.key + 1) is None
     assert index.part(-1) is None
 
@@ -140,6 +145,25 @@ def test_an_archive_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match=r"expected the index of an archive at .*index\.sqlite"):
         ArchiveIndex.open(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+def test_a_reader_who_may_not_write_reads_while_the_writer_runs_and_is_told_what_to_do_when_not(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from edge.archive.index import ArchiveIndex; from edge.archive.part import Query\n"
+        "os.setuid(65534)\n"
+        "with ArchiveIndex.open(pathlib.Path(sys.argv[1])) as index: print(len(index.search(Query())))"
+    )
+
+    def read() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    tmp_path.chmod(0o755)
+    with ArchiveStore(tmp_path) as store:
+        store.add([bare()])
+        assert read().stdout == "1\n"
+    assert re.search(r"the user 65534 may not write in .*: read as the user 0, or start the daemon", read().stderr)
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])

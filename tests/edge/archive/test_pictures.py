@@ -24,7 +24,7 @@ def archived(folder: Path, one: Entry) -> ArchivedPart:
 @pytest.mark.parametrize("shape", [(48, 64, 3), (5, 7), (1, 1, 3)])
 def test_the_frame_is_held_without_loss(tmp_path: Path, shape: tuple[int, ...]) -> None:
     picture = frame(3, shape)
-    part = archived(tmp_path, Entry(entry().verdict, "Flange", entry().kept, picture, anomaly_map()))
+    part = archived(tmp_path, Entry(entry().verdict, "Flange", entry().kept, frame=picture, map=anomaly_map()))
     assert part.picture is not None
     assert np.array_equal(cv2.imread(str(part.picture), cv2.IMREAD_UNCHANGED), picture)
 

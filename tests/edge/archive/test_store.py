@@ -52,7 +52,7 @@ def test_a_part_without_pictures_says_why(tmp_path: Path) -> None:
 
 def test_a_frame_without_a_map_is_held_alone(tmp_path: Path) -> None:
     with ArchiveStore(tmp_path) as store:
-        (key,) = store.add([Entry(verdict(), "Flange", Kept.REJECT, frame())])
+        (key,) = store.add([Entry(verdict(), "Flange", Kept.REJECT, frame=frame())])
         part = store.index.part(key)
     assert part is not None
     assert files(tmp_path) == {part.picture}
@@ -127,7 +127,7 @@ def test_the_oldest_are_told_by_evaluation_and_age(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_held_whole_or_not_at_all(tmp_path: Path) -> None:
-    unwritable = Entry(verdict(1), "Flange", Kept.REJECT, frame()[:0])
+    unwritable = Entry(verdict(1), "Flange", Kept.REJECT, frame=frame()[:0])
     with ArchiveStore(tmp_path) as store:
         with pytest.raises(OSError, match="cannot be encoded"):
             store.add([entry(0), unwritable])
@@ -146,7 +146,7 @@ def test_a_file_that_may_not_grow_leaves_the_archive_as_it_was(tmp_path: Path) -
         "    store.add([entry(0)])\n"
         "    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, -1))\n"
-        "    large = Entry(entry(1).verdict, 'Flange', Kept.REJECT, frame(shape=(600, 600, 3)))\n"
+        "    large = Entry(entry(1).verdict, 'Flange', Kept.REJECT, frame=frame(shape=(600, 600, 3)))\n"
         "    try: store.add([entry(2), large])\n"
         "    except OSError as error: print(error.errno)\n"
     )

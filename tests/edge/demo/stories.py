@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from calibration.page.heat import Scale
 from edge.demo.parts import Part, render_many
 from edge.demo.report import Judged, Story
 from edge.verdict import Evaluation, StageTimes, Verdict
 from engines.bundle import BackboneInfo, BundleInfo, Calibration, Provenance
 from engines.engine import EngineDescription
+from engines.page.heat import Scale
 from engines.preprocess import Preprocessing
 
 THRESHOLD = -0.12

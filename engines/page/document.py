@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.page.style import STYLE
 from engines.bundle import BundleInfo, Calibration
 from engines.engine import EngineDescription
+from engines.page.style import STYLE
 from engines.preprocess import Preprocessing
 
 PICTURE_WIDTH = 360

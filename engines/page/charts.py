@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from calibration.page.heat import STOPS, TOP
+from engines.page.heat import STOPS, TOP
 
 _WIDTH = 960
 _LEFT, _RIGHT = 96, 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from calibration.page.heat import Scale, in_frame, overlaid
+from engines.page.heat import Scale, in_frame, overlaid
 from engines.preprocess import Preprocessing
 
 BLANK = np.zeros((512, 512), np.uint8)
