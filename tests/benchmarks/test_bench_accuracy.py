@@ -124,12 +124,16 @@ def test_two_sets_of_one_name_are_refused(small_set: Path, capsys: pytest.Captur
     assert "'flange'" in capsys.readouterr().err
 
 
-def test_the_documented_command_is_understood() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "accuracy.md").read_text(encoding="utf-8")
-    command = page.split("python benchmarks/bench_accuracy.py", 1)[1].split("```", 1)[0].replace("\\\n", " ")
-    options = _parser().parse_args(command.split())
-    assert [folder.name for folder in options.data] == ["mvtec_screw", "magnetic_tile"]
-    assert (options.recipe, options.seeds, options.field) == (["paper"], 3, ["crop", "full"])
+def test_the_documented_commands_are_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "accuracy.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    found = [
+        _parser().parse_args(line.split())
+        for line in re.findall(r"^python benchmarks/bench_accuracy.py (.*)", page, re.M)
+    ]
+    assert len(found) >= 3
+    for options in found:
+        assert {folder.name for folder in options.data} <= {"mvtec_screw", "magnetic_tile", "casting_impeller"}
+    assert (found[0].recipe, found[0].seeds, found[0].field) == (["paper"], 3, ["crop", "full"])
 
 
 def test_a_quick_run_is_one_seed_and_few_epochs(
