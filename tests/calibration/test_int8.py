@@ -16,9 +16,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from calibration.int8 import STEM_AND_HEAD, Int8Bundle, Setting, residual_blocks, restored, settings
-from engines.bundle import Bundle
+from engines.backbones import BACKBONES
+from engines.bank import Bank
+from engines.bundle import Bundle, write_bundle
+from engines.export import build_model
 from engines.images import list_images, read_image
 from engines.registry import open_engine
+from trainer.weights import find_weights
 
 Frames = list[NDArray[np.uint8]]
 BLOCKS = ["layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0", "layer3.1"]
@@ -67,6 +71,22 @@ def test_everything_is_quantised_but_the_scores_last_layers_and_the_map(
     for item in original.graph.initializer:
         if item.name.startswith(("conv1", "head", "map")):
             np.testing.assert_array_equal(numpy_helper.to_array(constants[item.name]), numpy_helper.to_array(item))
+
+
+def test_the_search_in_a_bank_stays_in_floating_point(
+    uncalibrated_bundle: Bundle, trained_frames: Frames, tmp_path: Path
+) -> None:
+    weights = find_weights("resnet18", "random", seed=0)
+    bank = Bank(np.random.default_rng(0).random((64, 384), np.float32))
+    network = build_model(
+        BACKBONES["resnet18"], weights.arrays, bank, uncalibrated_bundle.info.preprocessing.input_size
+    )
+    bundle = write_bundle(tmp_path / "bank", uncalibrated_bundle.info, network.SerializeToString(), bank)
+    first = onnx.load_from_string(next(settings(bundle, "onnxruntime", trained_frames[:8])).network)
+    quantised = {name for node in first.graph.node if node.op_type == "QuantizeLinear" for name in node.input}
+    assert "conv1" in integer_weights(first)
+    assert not any(name.startswith(("search.", "bank.")) for name in quantised)
+    assert map_error(bundle, first.SerializeToString(), trained_frames[:4]) < 0.5
 
 
 def test_more_and_more_blocks_stay_in_floating_point(tried: list[Setting]) -> None:
@@ -136,7 +156,10 @@ def refuse(event, arguments):
 sys.addaudithook(refuse)
 import numpy as np
 from calibration.int8 import settings
-from engines.bundle import Bundle
+from engines.backbones import BACKBONES
+from engines.bank import Bank
+from engines.bundle import Bundle, write_bundle
+from engines.export import build_model
 bundle = Bundle.open(sys.argv[1])
 size = bundle.info.preprocessing.input_size
 frames = list(np.random.default_rng(0).integers(0, 256, (2, size, size, 3), np.uint8))
