@@ -34,7 +34,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", choices=BACKBONES, default="resnet18", help="default: %(default)s")
     parser.add_argument("--weights", metavar="FILE", help=_WEIGHTS_HELP)
     parser.add_argument("--method", choices=METHODS, default="simplenet", help="simplenet trains; patchcore and anoco "
-                        "only collect what good parts look like: for the first day, with 5 to 20 photographs "
+                        "only collect what good parts look like, which takes seconds: docs/day-zero.md "
                         "(default: %(default)s)")  # fmt: skip
     parser.add_argument(
         "--recipe",
