@@ -13,8 +13,13 @@ Each precision has two rounds or more, each with a daemon of its own, in turns (
     python benchmarks/bench_latency.py --quick --backbone resnet18
     python benchmarks/bench_latency.py --plc --json plc.json
     python benchmarks/bench_latency.py --backbone resnet18 --source synthetic genicam rtsp
+    python benchmarks/bench_latency.py --backbone resnet18 --archive
 
 --plc measures the gateway instead: from a verdict to its word in a PLC, and how exactly the ejector's coil goes on.
+
+--archive measures each case also with the archive on, in turns and at the same rate: a twentieth of the parts is kept
+with its frame, 1280x1024 without loss, and its map, and of the others the verdict. What it costs is the ratio of two
+rounds that followed each other.
 
 With --source the daemon opens a camera itself, and times count from the glass: see `benchmarks/live_latency.py`.
 
@@ -39,7 +44,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -77,11 +82,14 @@ ROUNDS = 2
 LOAD = 0.7
 SOAK_SAMPLES = 20
 TAIL_LIMIT = 3.0
+ARCHIVED_SHARE = 0.05
+# What the archive may cost: p50 and p99 with it over those without.
+ARCHIVE_LIMITS = {50: 1.05, 99: 1.20}
 
 STATION = "latency"
 CAMERA = "memory"
 STAGES = ("capture", "queue", "preprocess", "infer", "decide", "publish")
-OWN_THREADS = ("MainThread", "capture", "feeder", "collector", "publisher")
+OWN_THREADS = ("MainThread", "capture", "feeder", "collector", "publisher", "archive")
 SOCKET = "zmq"
 ENGINE = "engine"
 
@@ -206,14 +214,16 @@ class Heard:
 
 @dataclass(frozen=True)
 class Case:
-    """An engine at a precision, with so many frames side by side."""
+    """An engine at a precision, with so many frames side by side, and with the archive on or off."""
 
     backend: str
     precision: str
     in_flight: int
+    archive: bool = False
 
     def __str__(self) -> str:
-        return f"{self.backend} {self.precision}, {self.in_flight} in flight"
+        archived = ", with the archive" if self.archive else ""
+        return f"{self.backend} {self.precision}, {self.in_flight} in flight{archived}"
 
 
 class Daemon:
@@ -333,6 +343,7 @@ def _station_file(bundle: Path, case: Case, address: str) -> str:
         f'[cameras.{CAMERA}]\nkind = "folder"\npath = "."\n\n'
         f'[engine]\nbackend = "{case.backend}"\nprecision = "{case.precision}"\nin_flight = {case.in_flight}\n\n'
         f'[publish]\nbind = "{address}"\nwait_for_subscriber_s = {_VERDICT_LIMIT_S}\n'
+        + (f'[archive]\nfolder = "archive"\nok_share = {ARCHIVED_SHARE}\n' if case.archive else "")
     )
 
 
@@ -456,12 +467,28 @@ def measure(bundle: Bundle, cases: Sequence[Case], images: Sequence[NDArray[np.u
             for case in cases:
                 print(f"round {number}/{plan.rounds}: {case}", file=sys.stderr, flush=True)
                 with Daemon(Path(folder), bundle.path, images, case) as daemon:
-                    rounds[case].append(measure_round(daemon, plan, case, soak=number == plan.rounds))
-    return [row(bundle, case, found, plan.soak) for case, found in rounds.items()]
+                    paced = _at_the_rate_of(rounds, case, plan)
+                    rounds[case].append(measure_round(daemon, paced, case, soak=number == plan.rounds))
+    return [
+        row(bundle, case, found, plan.soak, without=rounds.get(replace(case, archive=False)) if case.archive else None)
+        for case, found in rounds.items()
+    ]
 
 
-def row(bundle: Bundle, case: Case, rounds: Sequence[Round], soak_frames: int = 0) -> Row:
-    """Medians over the rounds, and the smallest and largest in `spread`."""
+def _at_the_rate_of(rounds: dict[Case, list[Round]], case: Case, plan: Plan) -> Plan:
+    """With the archive, the plan at the rate of the round without it that went before."""
+    before = rounds.get(replace(case, archive=False)) if case.archive else None
+    return replace(plan, rate=before[-1].paced.rate) if before else plan
+
+
+def row(
+    bundle: Bundle,
+    case: Case,
+    rounds: Sequence[Round],
+    soak_frames: int = 0,
+    without: Sequence[Round] | None = None,
+) -> Row:
+    """Medians over the rounds, and the smallest and largest in `spread`; with `archive_cost` over rounds `without`."""
     figures = {name: [each.figures[name] for each in rounds] for name in rounds[0].figures}
     watches = [watch for each in rounds for watch in (each.saturated.watch, each.paced.watch)]
     soak = rounds[-1].soak_mib
@@ -479,6 +506,18 @@ def row(bundle: Bundle, case: Case, rounds: Sequence[Round], soak_frames: int = 
         "spread": {name: [_rounded(min(values)), _rounded(max(values))] for name, values in figures.items()},
         "disturbed": worst(watches).remark,
         **({"soak_frames": soak_frames, "soak_rss_mib": [_rounded(mib) for mib in soak]} if soak else {}),
+        **({"archive_cost": _archive_cost(rounds, without)} if without else {}),
+    }
+
+
+def _archive_cost(rounds: Sequence[Round], without: Sequence[Round]) -> dict[str, list[float]]:
+    """For each percentile the ratios of latencies, round by round: with the archive over without."""
+    return {
+        f"p{percent}": [
+            _rounded(each.paced.percentile(percent) / other.paced.percentile(percent))
+            for each, other in zip(rounds, without, strict=True)
+        ]
+        for percent in ARCHIVE_LIMITS
     }
 
 
@@ -534,6 +573,13 @@ def _remarks(found: Row) -> list[str]:
         lines.append(f"{name}: overloaded, the rate is above the sustained one: latencies grow as long as it lasts")
     if found.get("soak_rss_mib"):
         lines.append(soak_line(found))
+    for percent, limit in ARCHIVE_LIMITS.items() if "archive_cost" in found else ():
+        ratios = found["archive_cost"][f"p{percent}"]
+        each = " ".join(f"{ratio:.3f}" for ratio in ratios)
+        lines.append(
+            f"{name}: p{percent} with the archive over without: median {statistics.median(ratios):.3f} "
+            f"(limit {limit:g}); by round {each}"
+        )
     return lines
 
 
@@ -612,7 +658,7 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
     from benchmarks.bundles import rendered_frames
 
     images = rendered_frames(_FRAMES)
-    plan = Plan(*(QUICK if options.quick else FULL), rate=options.rate, soak=options.soak)
+    plan = Plan(*(QUICK if options.quick else FULL), rounds=options.rounds, rate=options.rate, soak=options.soak)
     with tempfile.TemporaryDirectory(prefix="bench-latency-") as folder:
         if options.bundle:
             bundle = Bundle.open(options.bundle)
@@ -622,6 +668,8 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
             rows = _measure_sources(Path(folder), bundle, options)
             return rows, live_table(rows)
         cases = find_cases(bundle, options.engine, options.precision, options.in_flight)
+        if options.archive:
+            cases = [each for case in cases for each in (case, replace(case, archive=True))]
         rows = measure(bundle, cases, images, plan)
     return rows, tables(rows)
 
@@ -662,6 +710,8 @@ def _parser() -> argparse.ArgumentParser:
         "--soak", type=_soak, default=0, metavar="FRAMES", help="watch the daemon's memory over so many frames more"
     )
     parser.add_argument("--source", nargs="+", choices=SOURCES, help="with a camera in the way, one frame at a time")
+    parser.add_argument("--archive", action="store_true", help="also with the archive on, in turns, and what it costs")
+    parser.add_argument("--rounds", type=_rounds, default=ROUNDS, metavar="N", help=f"(default: {ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the percentiles to this file, as SVG")
     return parser
@@ -672,6 +722,12 @@ def _in_flight(text: str) -> int | None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected auto or a number from 1 to 1024, found {text!r}")
+    return int(text)
+
+
+def _rounds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 1000, found {text!r}")
     return int(text)
 
 

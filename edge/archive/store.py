@@ -143,7 +143,10 @@ class ArchiveStore:
         """Hold these parts no longer, and return how many of them there were."""
         removed = sum(self._remove(keys[begin : begin + _CHUNK]) for begin in range(0, len(keys), _CHUNK))
         if removed:
-            self._database.execute(f"PRAGMA incremental_vacuum({_PAGES_A_VACUUM})").fetchall()
+            # A script: Python's execute takes one step of a statement without columns, which is one page.
+            self._database.executescript(f"PRAGMA incremental_vacuum({_PAGES_A_VACUUM})")
+            # Only now does the file shrink. Passive: it waits for no reader.
+            self._database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         return removed
 
     def oldest(self, evaluation: Evaluation, number: int, before: datetime | None = None) -> list[int]:
