@@ -9,6 +9,7 @@ Filters read narrow rows only. The verdicts, ten times as wide, are in a table o
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import threading
@@ -34,6 +35,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SCHEMA = 1
 _APPLICATION = 0x45444749  # "EDGI"
 _MOST_ROWS = 1000
+_FEW = 5000
 _BUSY_S = 5.0
 # evaluation, kept: places in EVALUATIONS and KEPT. bytes: what the part's files take up on the disk. drawn: whether the
 # part is of the random sample, of which there was one in 1 / share.
@@ -54,6 +56,7 @@ CREATE TABLE doomed (path TEXT PRIMARY KEY);
 CREATE INDEX parts_by_part_id ON parts (part_id) WHERE part_id IS NOT NULL;
 CREATE INDEX parts_by_folder ON parts (folder) WHERE folder IS NOT NULL;
 CREATE INDEX parts_by_evaluation ON parts (evaluation, key, score);
+CREATE INDEX parts_by_score ON parts (score) WHERE score IS NOT NULL;
 CREATE INDEX parts_by_drawn ON parts (drawn, key, score);
 CREATE INDEX parts_by_camera ON parts (camera, key, score);
 CREATE INDEX parts_by_product ON parts (product, key, score);
@@ -119,7 +122,8 @@ class ArchiveIndex:
             conditions.append(condition)
             values.append(value)
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        keys = f"SELECT key FROM parts {where} ORDER BY key DESC LIMIT ?"
+        index = "INDEXED BY parts_by_score" if self._has_few(query) else ""
+        keys = f"SELECT key FROM parts {index} {where} ORDER BY key DESC LIMIT ?"
         return self._found(keys, [*values, min(max(limit, 0), _MOST_ROWS)])
 
     def part(self, key: int) -> ArchivedPart | None:
@@ -134,6 +138,18 @@ class ArchiveIndex:
         """Names of the products that there ever were, in order."""
         return [name for (name,) in self._rows("SELECT name FROM products ORDER BY name")]
 
+    def _has_few(self, query: Query) -> bool:
+        """Whether so few parts have a score within the limits that sorting them is faster than looking from the newest.
+
+        Of many the newest page is soon together; of few nearly the whole table would have to be read.
+        """
+        if query.min_score is None and query.max_score is None:
+            return False
+        least = -math.inf if query.min_score is None else query.min_score
+        most = math.inf if query.max_score is None else query.max_score
+        within = "SELECT 1 FROM parts INDEXED BY parts_by_score WHERE score >= ? AND score <= ? LIMIT ?"
+        return len(self._rows(within, (least, most, _FEW))) < _FEW
+
     def _conditions(self, query: Query, before: int | None) -> Iterator[tuple[str, object]]:
         if before is not None:
             yield "key < ?", before
@@ -143,10 +159,12 @@ class ArchiveIndex:
             yield "key < ?", first_key(milliseconds(query.until) + 1)
         if query.part_id is not None:
             yield "part_id = ?", query.part_id
+        # Of what is not OK there is little: no index of cameras or products is to be taken instead of its own.
+        rare = "+" if query.evaluation not in (None, Evaluation.OK) else ""
         if query.camera is not None:
-            yield "camera = (SELECT id FROM cameras WHERE name = ?)", query.camera
+            yield f"{rare}camera = (SELECT id FROM cameras WHERE name = ?)", query.camera
         if query.product is not None:
-            yield "product = (SELECT id FROM products WHERE name = ?)", query.product
+            yield f"{rare}product = (SELECT id FROM products WHERE name = ?)", query.product
         if query.evaluation is not None:
             yield "evaluation = ?", EVALUATIONS.index(query.evaluation)
         if query.drawn is not None:
