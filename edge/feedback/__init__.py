@@ -1,0 +1,1 @@
+"""What people say of archived parts, and the data set that it becomes."""
