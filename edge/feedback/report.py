@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from calibration.proposal import Outcome, Proposal
@@ -65,22 +65,20 @@ def open_parts(review: Review) -> list[str]:
 
 def proposal(found: Proposal) -> str:
     """Where the threshold would go, and what that is worth: a few labelled lines."""
-    heard = found.heard
-    lines = [
-        _labelled("today", _does(found, found.now)),
-        _labelled("sample", f"{len(heard.sample)} good parts that may calibrate, {heard.unseen} to be looked at"),
-    ]
+    return "\n".join(_labelled(label, text) for label, text in proposal_rows(found))
+
+
+def proposal_rows(found: Proposal) -> Iterator[tuple[str, str]]:
+    """The same as labels and their sentences."""
+    yield "today", _does(found, found.now)
+    yield "sample", f"{len(found.heard.sample)} good parts that may calibrate; {found.heard.unseen} to be looked at"
     if found.sampled is not None:
-        lines += [
-            _labelled("with the sample", _does(found, found.sampled)),
-            _labelled("certified" if found.certified else "not certified", found.promise),
-        ]
+        yield "with the sample", _does(found, found.sampled)
+        yield "certified" if found.certified else "not certified", found.promise
     if found.forgiving is not None:
-        lines += [
-            _labelled("disputed pass", _does(found, found.forgiving)),
-            _labelled("not certified", NOT_CERTIFIED),
-        ]
-    return "\n".join([*lines, _labelled("to move it", MOVING)])
+        yield "disputed pass", _does(found, found.forgiving)
+        yield "not certified", NOT_CERTIFIED
+    yield "to move it", MOVING
 
 
 def _does(found: Proposal, outcome: Outcome) -> str:

@@ -13,6 +13,8 @@ from starlette.staticfiles import StaticFiles
 from edge.config import StationConfig
 from edge.web.access import Access
 from edge.web.archive import Archive
+from edge.web.feedback import Feedback
+from edge.web.feedback_pages import FeedbackPages
 from edge.web.guard import Guard, Hosts
 from edge.web.live_page import Heard, LivePage
 from edge.web.pages import STATIC, Pages
@@ -27,6 +29,7 @@ def make_app(config: StationConfig, heard: Heard, ready: Callable[[], None]) -> 
     pages = Pages(config.station)
     access = Access(_users(table), pages, tls)
     archive = None if config.archive is None else Archive(config.archive.folder)
+    feedback = None if config.archive is None else Feedback(config, config.archive.folder)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -41,7 +44,8 @@ def make_app(config: StationConfig, heard: Heard, ready: Callable[[], None]) -> 
     app = Starlette(
         routes=[
             *LivePage(heard, config.cameras, archive, pages, access).routes,
-            *PartPages(archive, pages, access).routes,
+            *PartPages(archive, feedback, pages, access).routes,
+            *(FeedbackPages(archive, feedback, pages, access).routes if archive and feedback else ()),
             *access.routes,
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

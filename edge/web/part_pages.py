@@ -14,9 +14,11 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from edge.archive.part import ArchivedPart, ArchiveError, Query
+from edge.feedback.opinion import FeedbackError
 from edge.verdict import Evaluation
 from edge.web.access import Access, Endpoint, Told
 from edge.web.archive import Archive
+from edge.web.feedback import Feedback
 from edge.web.pages import Pages
 from edge.web.sessions import Visitor
 
@@ -35,8 +37,9 @@ class FieldError(ValueError):
 class PartPages:
     """Routes below /parts. Without an archive they say so."""
 
-    def __init__(self, archive: Archive | None, pages: Pages, access: Access) -> None:
+    def __init__(self, archive: Archive | None, feedback: Feedback | None, pages: Pages, access: Access) -> None:
         self._archive = archive
+        self._feedback = feedback
         self._pages = pages
         self._access = access
 
@@ -55,7 +58,7 @@ class PartPages:
         async def guarded(request: Request, visitor: Visitor) -> Response:
             try:
                 return await endpoint(request, visitor)
-            except ArchiveError as error:
+            except (ArchiveError, FeedbackError) as error:
                 return self._pages.problem(visitor, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
         return self._access.for_viewers(guarded)
@@ -99,7 +102,8 @@ class PartPages:
         if part is None:
             return self._pages.problem(visitor, HTTPStatus.NOT_FOUND, _GONE)
         view = "" if part.map_view is None else msgspec.json.encode(part.map_view).decode()
-        return self._pages.show("part.html", visitor, {"part": part, "view": view})
+        opinions = [] if self._feedback is None else await self._feedback.of(part.key)
+        return self._pages.show("part.html", visitor, {"part": part, "view": view, "opinions": opinions})
 
     async def _thumbnail(self, request: Request, visitor: Visitor) -> Response:
         part = await self._found(request)
