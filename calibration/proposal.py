@@ -119,10 +119,10 @@ def _from_sample(calibration: Calibration, heard: Heard) -> tuple[Threshold | No
 
 def _doubt(calibration: Calibration, heard: Heard) -> str:
     if heard.unseen:
-        seen = len(heard.sample)
+        waiting = "1 part waits" if heard.unseen == 1 else f"{heard.unseen} parts wait"
         return (
-            f"An estimate, not certified: {heard.unseen} parts of the sample wait for somebody to look at them, and "
-            f"{seen} good ones were found so far. If those that wait are like these:"
+            f"An estimate, not certified: {waiting} for somebody to look, and all of the sample have to be judged "
+            f"({len(heard.sample)} good ones so far). If those were like these:"
         )
     if heard.unscored:
         return (

@@ -19,8 +19,9 @@ NOT_CERTIFIED = (
     "share is not that of defects to come."
 )
 MOVING = (
-    "Calibrate with photographs: those of the earlier calibration and the exported ones (feedback export, calibrate "
-    "--good), then reload the daemon."
+    "Calibrate with the photographs of the earlier calibration and the exported ones together (feedback export, then "
+    "calibrate --good), and have the daemon take the bundle up: edge-inspect control recipe NAME. The audit trail "
+    "names the threshold before and after."
 )
 _NAMED = 5
 _WIDTH = 117
