@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from engines.cli import main
 from tests.conftest import missing
 from tests.edge.feedback.line import Render, run_line
 from tests.edge.web.conftest import PASSWORD, Client, Web, field, settings_of
+from tests.edge.web.test_browser import AXE, inspected
 
 HOSTILE = '"><script>alert(1)</script>'
 
@@ -142,7 +143,7 @@ def browser_page(web: Web) -> Iterator[Page]:
 
 
 def test_by_keyboard_feedback_lands_in_the_data_set_and_in_the_preview(
-    browser_page: Page, archive: tuple[Path, list[int]], tmp_path: Path
+    browser_page: Page, archive: tuple[Path, list[int]], tmp_path: Path, node_package: Callable[[str], Path]
 ) -> None:
     page, (folder, keys) = browser_page, archive
     page.goto(f"/parts/{keys[-2]}")
@@ -167,5 +168,9 @@ def test_by_keyboard_feedback_lands_in_the_data_set_and_in_the_preview(
     assert "Not certified" in text
     assert "0 of 1 disputed parts pass" in text
     assert "1 of 1 disputed parts pass" in text
+    axe = (node_package(AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    found = inspected(page, axe)
+    page.goto(f"/parts/{keys[-2]}")
+    assert found + inspected(page, axe) == []
     assert main(["feedback", "export", "--archive", str(folder), "--to", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "train" / "good" / f"{keys[-2]}.png").is_file()
