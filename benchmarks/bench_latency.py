@@ -14,12 +14,16 @@ Each precision has two rounds or more, each with a daemon of its own, in turns (
     python benchmarks/bench_latency.py --plc --json plc.json
     python benchmarks/bench_latency.py --backbone resnet18 --source synthetic genicam rtsp
     python benchmarks/bench_latency.py --backbone resnet18 --archive
+    python benchmarks/bench_latency.py --backbone resnet18 --viewers 5
 
 --plc measures the gateway instead: from a verdict to its word in a PLC, and how exactly the ejector's coil goes on.
 
 --archive measures each case also with the archive on, in turns and at the same rate: a twentieth of the parts is kept
 with its frame, 1280x1024 without loss, and its map, and of the others the verdict. What it costs is the ratio of two
 rounds that followed each other.
+
+--viewers N measures each case also with the live page's process beside the daemon and N readers of it, in the same way:
+each takes the events and one live picture after the other (`benchmarks/viewers.py`). All of it on this machine.
 
 With --source the daemon opens a camera itself, and times count from the glass: see `benchmarks/live_latency.py`.
 
@@ -63,6 +67,7 @@ from benchmarks.live_latency import table as live_table
 from benchmarks.machine import REPOSITORY, describe_machine
 from benchmarks.ports import free_port
 from benchmarks.results import Row, check_folders, format_table
+from benchmarks.viewers import Viewers
 from edge.cameras.camera import Camera, Capabilities, Frame
 from edge.client import GapError, Subscriber
 from edge.config import EngineTable, load_config
@@ -83,13 +88,13 @@ LOAD = 0.7
 SOAK_SAMPLES = 20
 TAIL_LIMIT = 3.0
 ARCHIVED_SHARE = 0.05
-# What the archive may cost: p50 and p99 with it over those without.
-ARCHIVE_LIMITS = {50: 1.05, 99: 1.20}
+# What the archive, or viewers, may cost: p50 and p99 with them over those without.
+COST_LIMITS = {50: 1.05, 99: 1.20}
 
 STATION = "latency"
 CAMERA = "memory"
 STAGES = ("capture", "queue", "preprocess", "infer", "decide", "publish")
-OWN_THREADS = ("MainThread", "capture", "feeder", "collector", "publisher", "archive")
+OWN_THREADS = ("MainThread", "capture", "feeder", "collector", "publisher", "archive", "live")
 SOCKET = "zmq"
 ENGINE = "engine"
 
@@ -214,16 +219,27 @@ class Heard:
 
 @dataclass(frozen=True)
 class Case:
-    """An engine at a precision, with so many frames side by side, and with the archive on or off."""
+    """An engine at a precision, with so many frames side by side; with the archive on, or with so many viewers."""
 
     backend: str
     precision: str
     in_flight: int
     archive: bool = False
+    viewers: int = 0
 
     def __str__(self) -> str:
-        archived = ", with the archive" if self.archive else ""
-        return f"{self.backend} {self.precision}, {self.in_flight} in flight{archived}"
+        extra = f", with {self.extra}" if self.extra else ""
+        return f"{self.backend} {self.precision}, {self.in_flight} in flight{extra}"
+
+    @property
+    def extra(self) -> str:
+        """What the case has that the plain one has not."""
+        return "the archive" if self.archive else f"{self.viewers} viewers" if self.viewers else ""
+
+    @property
+    def plain(self) -> Case:
+        """The case without it."""
+        return replace(self, archive=False, viewers=0)
 
 
 class Daemon:
@@ -344,6 +360,7 @@ def _station_file(bundle: Path, case: Case, address: str) -> str:
         f'[engine]\nbackend = "{case.backend}"\nprecision = "{case.precision}"\nin_flight = {case.in_flight}\n\n'
         f'[publish]\nbind = "{address}"\nwait_for_subscriber_s = {_VERDICT_LIMIT_S}\n'
         + (f'[archive]\nfolder = "archive"\nok_share = {ARCHIVED_SHARE}\n' if case.archive else "")
+        + (f'[live]\nbind = "tcp://127.0.0.1:{free_port()}"\n[web]\nbind = "127.0.0.1:0"\n' if case.viewers else "")
     )
 
 
@@ -466,18 +483,24 @@ def measure(bundle: Bundle, cases: Sequence[Case], images: Sequence[NDArray[np.u
         for number in range(1, plan.rounds + 1):
             for case in cases:
                 print(f"round {number}/{plan.rounds}: {case}", file=sys.stderr, flush=True)
-                with Daemon(Path(folder), bundle.path, images, case) as daemon:
+                with Daemon(Path(folder), bundle.path, images, case) as daemon, _watched(Path(folder), case) as viewers:
                     paced = _at_the_rate_of(rounds, case, plan)
                     rounds[case].append(measure_round(daemon, paced, case, soak=number == plan.rounds))
+                    if viewers is not None:
+                        viewers.pictures()
     return [
-        row(bundle, case, found, plan.soak, without=rounds.get(replace(case, archive=False)) if case.archive else None)
+        row(bundle, case, found, plan.soak, without=rounds[case.plain] if case.extra else None)
         for case, found in rounds.items()
     ]
 
 
+def _watched(folder: Path, case: Case) -> contextlib.AbstractContextManager[Viewers | None]:
+    return Viewers(folder, _STATION_FILE, CAMERA, case.viewers) if case.viewers else contextlib.nullcontext()
+
+
 def _at_the_rate_of(rounds: dict[Case, list[Round]], case: Case, plan: Plan) -> Plan:
-    """With the archive, the plan at the rate of the round without it that went before."""
-    before = rounds.get(replace(case, archive=False)) if case.archive else None
+    """With an extra, the plan at the rate of the round without it that went before."""
+    before = rounds[case.plain] if case.extra else None
     return replace(plan, rate=before[-1].paced.rate) if before else plan
 
 
@@ -488,7 +511,7 @@ def row(
     soak_frames: int = 0,
     without: Sequence[Round] | None = None,
 ) -> Row:
-    """Medians over the rounds, and the smallest and largest in `spread`; with `archive_cost` over rounds `without`."""
+    """Medians over the rounds, and the smallest and largest in `spread`; with their `cost` over rounds `without`."""
     figures = {name: [each.figures[name] for each in rounds] for name in rounds[0].figures}
     watches = [watch for each in rounds for watch in (each.saturated.watch, each.paced.watch)]
     soak = rounds[-1].soak_mib
@@ -506,18 +529,18 @@ def row(
         "spread": {name: [_rounded(min(values)), _rounded(max(values))] for name, values in figures.items()},
         "disturbed": worst(watches).remark,
         **({"soak_frames": soak_frames, "soak_rss_mib": [_rounded(mib) for mib in soak]} if soak else {}),
-        **({"archive_cost": _archive_cost(rounds, without)} if without else {}),
+        **({"with": case.extra, "cost": _cost(rounds, without)} if without else {}),
     }
 
 
-def _archive_cost(rounds: Sequence[Round], without: Sequence[Round]) -> dict[str, list[float]]:
-    """For each percentile the ratios of latencies, round by round: with the archive over without."""
+def _cost(rounds: Sequence[Round], without: Sequence[Round]) -> dict[str, list[float]]:
+    """For each percentile the ratios of latencies, round by round: with the extra over without."""
     return {
         f"p{percent}": [
             _rounded(each.paced.percentile(percent) / other.paced.percentile(percent))
             for each, other in zip(rounds, without, strict=True)
         ]
-        for percent in ARCHIVE_LIMITS
+        for percent in COST_LIMITS
     }
 
 
@@ -573,11 +596,11 @@ def _remarks(found: Row) -> list[str]:
         lines.append(f"{name}: overloaded, the rate is above the sustained one: latencies grow as long as it lasts")
     if found.get("soak_rss_mib"):
         lines.append(soak_line(found))
-    for percent, limit in ARCHIVE_LIMITS.items() if "archive_cost" in found else ():
-        ratios = found["archive_cost"][f"p{percent}"]
+    for percent, limit in COST_LIMITS.items() if "cost" in found else ():
+        ratios = found["cost"][f"p{percent}"]
         each = " ".join(f"{ratio:.3f}" for ratio in ratios)
         lines.append(
-            f"{name}: p{percent} with the archive over without: median {statistics.median(ratios):.3f} "
+            f"{name}: p{percent} with {found['with']} over without: median {statistics.median(ratios):.3f} "
             f"(limit {limit:g}); by round {each}"
         )
     return lines
@@ -670,6 +693,9 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
         cases = find_cases(bundle, options.engine, options.precision, options.in_flight)
         if options.archive:
             cases = [each for case in cases for each in (case, replace(case, archive=True))]
+        if options.viewers:
+            plain = dict.fromkeys(case.plain for case in cases)
+            cases += [replace(case, viewers=options.viewers) for case in plain]
         rows = measure(bundle, cases, images, plan)
     return rows, tables(rows)
 
@@ -711,6 +737,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--source", nargs="+", choices=SOURCES, help="with a camera in the way, one frame at a time")
     parser.add_argument("--archive", action="store_true", help="also with the archive on, in turns, and what it costs")
+    parser.add_argument("--viewers", type=int, default=0, metavar="N", help="also with N viewers of the live page")
     parser.add_argument("--rounds", type=_rounds, default=ROUNDS, metavar="N", help=f"(default: {ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the percentiles to this file, as SVG")

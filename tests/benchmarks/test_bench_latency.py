@@ -248,19 +248,27 @@ def test_a_quick_run_writes_rows_and_leaves_no_child(
     assert "growth" in said
 
 
-def test_the_archive_is_measured_in_turns_at_the_same_rate(
-    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], calibrated_bundle: Bundle
+@pytest.mark.parametrize(
+    ("option", "extra"), [(["--archive"], "the archive"), (["--viewers", "2"], "2 viewers")], ids=["archive", "viewers"]
+)
+def test_what_is_not_to_cost_a_verdict_anything_is_measured_in_turns_at_the_same_rate(
+    small: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    calibrated_bundle: Bundle,
+    option: list[str],
+    extra: str,
 ) -> None:
     path = tmp_path / "latency.json"
-    arguments = ["--quick", "--in-flight", "1", "--rounds", "1", "--archive", "--json", str(path)]
+    arguments = ["--quick", "--in-flight", "1", "--rounds", "1", *option, "--json", str(path)]
     assert main([*arguments, "--bundle", str(calibrated_bundle.path)]) == 0
-    without, archived = json.loads(path.read_text())["rows"]
-    assert archived["rate_fps"] == without["rate_fps"]
-    assert archived["archive_cost"]["p50"] == [pytest.approx(archived["p50_ms"] / without["p50_ms"], rel=0.01)]
-    assert "archive_cost" not in without
+    without, beside = json.loads(path.read_text())["rows"]
+    assert beside["rate_fps"] == without["rate_fps"]
+    assert beside["cost"]["p50"] == [pytest.approx(beside["p50_ms"] / without["p50_ms"], rel=0.01)]
+    assert "cost" not in without
     said = capsys.readouterr()
-    assert "p99 with the archive over without: median" in said.out
-    assert "1 in flight, with the archive" in said.err
+    assert f"p99 with {extra} over without: median" in said.out
+    assert f"1 in flight, with {extra}" in said.err
 
 
 def test_a_bundle_of_random_weights_is_calibrated_for_each_precision_asked_for(tmp_path: Path, images: Images) -> None:

@@ -13,6 +13,7 @@ export function drawChart(canvas, note, parts, marks) {
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
   const scored = parts.filter((part) => part.score !== null);
+  if (!scored.length) note.textContent = "none so far";
   if (!scored.length || width < 100) return;
   const colours = palette();
   const place = axes(parts, scored, width);

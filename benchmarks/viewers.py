@@ -1,0 +1,129 @@
+"""People who watch: the live page's process beside the daemon, and readers that take what a browser takes.
+
+Each reader holds the stream of events and asks for one live picture after the other. They run in a process of their
+own, as browsers do on other machines; they draw nothing, for a browser's drawing costs the station nothing.
+
+    python -m benchmarks.viewers http://127.0.0.1:8080 CAMERA 5
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from benchmarks.machine import REPOSITORY
+from engines.errors import InspectError
+
+_START_S = 60.0
+_LOOK_S = 0.1
+_SERVE = "import sys; from engines.cli import main; sys.exit(main())"
+
+
+class ViewersError(InspectError):
+    """A page that is not shown, or readers that read nothing."""
+
+    exit_code = 1
+
+
+class Viewers:
+    """So many readers of the page of the station file in `folder`. Leaving the `with` block ends them in any case."""
+
+    def __init__(self, folder: Path, station_file: str, camera: str, count: int) -> None:
+        self._folder = folder
+        self._station_file = station_file
+        self._camera = camera
+        self._count = count
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> Viewers:
+        try:
+            log = self._folder / "web.log"
+            with log.open("wb") as sink:
+                command = [sys.executable, "-c", _SERVE, "web", "--config", str(self._folder / self._station_file)]
+                self._processes.append(subprocess.Popen(command, stderr=sink, cwd=REPOSITORY))
+            command = [sys.executable, "-m", "benchmarks.viewers", self._url(log), self._camera, str(self._count)]
+            self._processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY))
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def pictures(self) -> int:
+        """End the readers, and return how many pictures they took. Raises ViewersError where it was none."""
+        reading = self._processes[-1]
+        reading.terminate()
+        taken = int(json.loads(reading.communicate(timeout=_START_S)[0])["pictures"])
+        if not taken:
+            raise ViewersError("the viewers took no picture: they watched nothing, and what they cost is not measured")
+        return taken
+
+    def _url(self, log: Path) -> str:
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and self._processes[0].poll() is None:
+            if found := re.search(r"is shown on (\S+)", log.read_text()):
+                return found[1]
+            time.sleep(_LOOK_S)
+        raise ViewersError(f"the page is not shown: {log.read_text().splitlines()[-1:]}")
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+class Reader:
+    """What one browser takes: events, and pictures one after the other. `pictures` counts them."""
+
+    def __init__(self, url: str, camera: str) -> None:
+        self.pictures = 0
+        self._address = urlsplit(url).netloc
+        self._camera = camera
+        for take in (self._take_events, self._take_pictures):
+            threading.Thread(target=take, daemon=True).start()
+
+    def _take_events(self) -> None:
+        connection = http.client.HTTPConnection(self._address)
+        connection.request("GET", "/events")
+        response = connection.getresponse()
+        while response.read1(1 << 16):
+            pass
+
+    def _take_pictures(self) -> None:
+        connection = http.client.HTTPConnection(self._address)
+        number = 0
+        while True:
+            connection.request("GET", f"/live/{self._camera}?after={number}")
+            body = (response := connection.getresponse()).read()
+            if response.status == http.client.OK:
+                number = json.loads(body[4 : 4 + int.from_bytes(body[:4], "big")])["number"]
+                self.pictures += 1
+
+
+def main(url: str, camera: str, count: str) -> None:
+    """Read until SIGTERM, then print what was taken."""
+    from edge.stop import StopRequest
+
+    with StopRequest() as stop:
+        readers = [Reader(url, camera) for _ in range(int(count))]
+        while not stop.made:
+            time.sleep(_LOOK_S)
+    print(json.dumps({"pictures": sum(reader.pictures for reader in readers)}), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
