@@ -44,7 +44,7 @@ def test_vision_is_asked_until_every_camera_has_the_recipe() -> None:
     jobs.hear(judged_by(top="flange", side="flange"))
     jobs.want(2)
     assert jobs.problem == "vision changes to the recipe plate"
-    assert jobs.request(0.0) == RecipeRequest(recipe="plate", request_id="recipe")
+    assert jobs.request(0.0) == RecipeRequest(recipe="plate", request_id="recipe", asked_by="PLC, job 2")
     assert jobs.request(1.9) is None
     jobs.hear(judged_by(top="plate", side="flange"))
     assert jobs.active == 0
