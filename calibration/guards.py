@@ -89,6 +89,9 @@ def _blur(grey: NDArray[np.uint8], small: Array) -> NDArray[np.float64]:
     return np.log((contrast + 1) / (detail + 0.1)).ravel()
 
 
+_SHAPES = {"brightness": (1,), "blur": (CELLS * CELLS,), "shift_weights": (2 * PLACE * PLACE, 2), "shift_offset": (2,)}
+
+
 @dataclass(frozen=True)
 class GuardModel:
     """What good parts look like, all float32.
@@ -153,6 +156,12 @@ def decode_model(data: bytes, name: str) -> GuardModel:
     expected = {field.name for field in fields(GuardModel)}
     if set(tensors) != expected:
         raise BundleError(f"{name}: expected the arrays {sorted(expected)}, found {sorted(tensors)}; calibrate again")
+    for field_name, shape in _SHAPES.items():
+        if (found := tensors[field_name].shape) != shape:
+            raise BundleError(
+                f"{name}: expected {field_name} of shape {shape}, found {found}, as another version of edge-inspect "
+                "fits it; calibrate again"
+            )
     return GuardModel(**tensors)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import cv2
@@ -110,6 +111,12 @@ def test_a_model_comes_back_from_its_file(fitted, frames: list[Frame]) -> None:
     np.testing.assert_allclose(found.measures(look, embedding), fitted.model.measures(look, embedding), rtol=1e-5)
     with pytest.raises(BundleError, match="expected the arrays"):
         decode_model(b"\x02" + bytes(7) + b"{}", "file")
+
+
+def test_guards_that_another_version_fitted_are_refused(fitted) -> None:
+    model = dataclasses.replace(fitted.model, shift_weights=fitted.model.shift_weights[:1024])
+    with pytest.raises(BundleError, match=r"shift_weights of shape \(1152, 2\), found \(1024, 2\).*calibrate again"):
+        decode_model(model.encode(), "file")
 
 
 def test_a_calibrated_bundle_holds_its_guards(
