@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from calibration.guards import Guards
 from edge.cameras.tables import FolderCamera, VideoCamera
 from edge.config import StationConfig, load_config
 from edge.product import open_recipes
@@ -23,6 +24,7 @@ def check_station(path: Path) -> list[str]:
     lines = [f"{path}: station {config.station}"]
     recipes = open_recipes(config, config.recipes)
     for name, recipe in recipes.items():
+        Guards.of(recipe.bundle, recipe.calibration)
         calibration, job = recipe.calibration, config.recipes[name].job
         by = f"{calibration.backend} {calibration.precision}"
         number = "" if job is None else f", job {job}"
