@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.ports import free_port
 from edge.asker import Asker
 from edge.audit.trail import Entry, read_trail
 from edge.keys import KeyFolder, Role
@@ -15,13 +16,13 @@ from engines.bundle import Bundle, update_bundle
 
 
 def test_a_real_daemon_writes_down_who_did_what(
-    start_daemon, listener, cli: tuple[str, ...], tmp_path: Path, endpoint: str, calibrated_bundle, bundle_copy
+    start_daemon, listener, cli: tuple[str, ...], tmp_path: Path, calibrated_bundle, bundle_copy
 ) -> None:
     keys = KeyFolder(tmp_path / "keys")
     for name, role in (("panel", Role.CONTROL), ("viewer", Role.READ)):
         keys.new_client(name, role, tmp_path / f"{name}.key")
     bundle: Bundle = bundle_copy(calibrated_bundle)
-    address = f"tcp://127.0.0.1:{int(endpoint.rpartition(':')[2]) + 1}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     trail = tmp_path / "audit" / "trail.jsonl"
     tables = (
         f'[recipes.plate]\nbundle = "{calibrated_bundle.path}"\n[control]\nbind = "{address}"\n'
