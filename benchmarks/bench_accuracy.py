@@ -35,7 +35,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, format_table, load_rows, summarise
+from benchmarks.results import Row, append_row, format_table, load_rows, positive, summarise
 from engines.backbones import BACKBONES
 from engines.errors import DataError, InspectError
 from engines.export import PATCH_STRIDE, map_matrix
@@ -313,12 +313,6 @@ def table(rows: Sequence[Row], markdown: bool = False) -> str:
     return format_table(["data", "field", "method", "seeds", *TITLES, "train s", "ms/image"], lines, markdown)
 
 
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -329,15 +323,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--recipe", choices=RECIPES, nargs="+", default=[DEFAULT.name], help="default: %(default)s")
     parser.add_argument("--method", choices=METHODS, nargs="+", default=["simplenet", "patchcore"])
     parser.add_argument("--field", choices=("crop", "full"), nargs="+", default=["crop"])
-    parser.add_argument("--seeds", type=_positive, default=3, help="seeds 0 to N-1 (default: 3)")
+    parser.add_argument("--seeds", type=positive, default=3, help="seeds 0 to N-1 (default: 3)")
     parser.add_argument(
         "--quick", action="store_true", help=f"one seed, {QUICK_EPOCHS} epochs: shows that it runs, no figure"
     )
-    parser.add_argument("--epochs", type=_positive, help="instead of the recipe's")
+    parser.add_argument("--epochs", type=positive, help="instead of the recipe's")
     parser.add_argument("--change", nargs="+", default=[], metavar="NAME=NUMBER", help="other settings of the recipe")
-    parser.add_argument("--photographs", type=_positive, metavar="N", help="train on at most N (default: all)")
+    parser.add_argument("--photographs", type=positive, metavar="N", help="train on at most N (default: all)")
     parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
-    parser.add_argument("--jobs", type=_positive, default=1, help="runs side by side, with the cores shared out")
+    parser.add_argument("--jobs", type=positive, default=1, help="runs side by side, with the cores shared out")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, check_folders, format_table, summarise
+from benchmarks.results import Row, append_row, check_folders, format_table, positive, summarise
 from engines.backbones import BACKBONES
 from engines.errors import DataError, InspectError
 from engines.images import read_image
@@ -160,12 +160,6 @@ def table(rows: Sequence[Row], markdown: bool = False) -> str:
     return format_table(header, lines, markdown)
 
 
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -175,8 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", help="file of its ImageNet weights (default: where `train` looks for them)")
     parser.add_argument("--field", choices=("crop", "full"), default="crop")
     parser.add_argument("--case", choices=CASES, nargs="+", default=list(CASES))
-    parser.add_argument("--photographs", type=_positive, metavar="N", help="good ones at most (default: all)")
-    parser.add_argument("--draws", type=_positive, default=1, help="random draws of them (default: 1)")
+    parser.add_argument("--photographs", type=positive, metavar="N", help="good ones at most (default: all)")
+    parser.add_argument("--draws", type=positive, default=1, help="random draws of them (default: 1)")
     parser.add_argument("--json", type=Path, help="rows are added to this file")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser

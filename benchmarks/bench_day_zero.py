@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 from benchmarks.bench_accuracy import Detector
 from benchmarks.day_zero_plot import label, plot
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, check_folders, format_table, load_rows, summarise
+from benchmarks.results import Row, append_row, check_folders, format_table, load_rows, positive, summarise
 from engines.backbones import BACKBONES
 from engines.errors import DataError, InspectError
 from engines.export import PATCH_STRIDE, map_matrix
@@ -212,12 +212,6 @@ def table(rows: Sequence[Row], markdown: bool = False) -> str:
     return format_table(header, lines, markdown)
 
 
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -229,8 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recipe", choices=RECIPES, nargs="+", default=[DEFAULT.name], help="of simplenet (default: default)"
     )
-    parser.add_argument("--photographs", type=_positive, nargs="+", default=[5, 10, 20], metavar="N")
-    parser.add_argument("--draws", type=_positive, default=3, help="random draws of them (default: 3)")
+    parser.add_argument("--photographs", type=positive, nargs="+", default=[5, 10, 20], metavar="N")
+    parser.add_argument("--draws", type=positive, default=3, help="random draws of them (default: 3)")
     parser.add_argument("--json", type=Path, help="rows are added to this file, and those in it are not run again")
     parser.add_argument("--plot", type=Path, help="the curve as SVG")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import statistics
@@ -12,6 +13,13 @@ from typing import Any
 from engines.errors import DataError
 
 Row = dict[str, Any]
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, as an option of a command. Raises ArgumentTypeError."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, found {text}")
+    return value
 
 
 def check_folders(*paths: Path | None) -> None:
