@@ -125,10 +125,12 @@ def shelf() -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def product(shelf: Shelf, recipe: Recipe) -> Product:
-    """That recipe with its engine, which is left as it is, and room there that no test before has taken."""
+def product(shelf: Shelf, recipe: Recipe) -> Iterator[Product]:
+    """That recipe with its engine. A test that keeps one of its requests fails, not the next one that waits for it."""
     product = shelf.take(recipe)
-    return dataclasses.replace(product, turnstile=Turnstile(product.engine.in_flight + 1))
+    product = dataclasses.replace(product, turnstile=Turnstile(product.engine.in_flight + 1))
+    yield product
+    assert product.turnstile.wait_until_empty(PATIENCE_S), "the test left a frame in the shared engine"
 
 
 @pytest.fixture

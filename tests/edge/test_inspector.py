@@ -194,7 +194,9 @@ def test_no_frame_is_taken_before_the_engine_has_room(product: Product, render_p
     assert (len(waiting), len(fed)) == (1, 1)
     first = fed.get(0.0)
     assert first is not None
-    assert first.pending is not None
-    first.pending.result()
+    first.result()
     assert feeder.step(threading.Event())
     assert (len(waiting), len(fed)) == (0, 1)
+    second = fed.get(0.0)
+    assert second is not None
+    second.result()
