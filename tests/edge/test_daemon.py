@@ -89,6 +89,27 @@ def accounted(last) -> bool:
     return counters.frames == judged + sum(counters.dropped.values()) and judged == last.last_seq
 
 
+def test_a_camera_that_was_moved_stops_the_line_and_the_heartbeat_says_why(
+    start_daemon, listener, inbox: Path, render_part
+) -> None:
+    def alarm(heard) -> bool:
+        charts = heard.heartbeats[-1].cameras["top"].charts if heard.heartbeats else {}
+        return "camera_moved" in charts and charts["camera_moved"].alarm
+
+    start_daemon(folder_camera(inbox))
+    for number in range(16):
+        cv2.imwrite(str(inbox / f"{number:02}.png"), np.roll(render_part(300 + number), 16, axis=1))
+    status = listener.until(alarm).heartbeats[-1].cameras["top"].charts["camera_moved"]
+    assert "right of its usual place" in status.reason
+    assert status.level > 1
+    for number in range(16, 48):
+        cv2.imwrite(str(inbox / f"{number:02}.png"), render_part(300 + number))
+    heard = listener.until(lambda heard: len(heard.verdicts) == 48 and not alarm(heard))
+    assert heard.verdicts[16].evaluation is Evaluation.NOT_DECIDABLE
+    assert heard.verdicts[16].reason.startswith("guard camera_moved: over the last ")
+    assert [verdict.evaluation for verdict in heard.verdicts[-8:]].count(Evaluation.OK) >= 6
+
+
 def test_every_file_of_a_watched_folder_has_its_verdict(
     start_daemon, listener, inbox: Path, write_part: Callable[..., None]
 ) -> None:
