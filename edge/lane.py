@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -190,21 +191,22 @@ class Lane:
 
     def _leftovers(self) -> Iterator[Fed]:
         """What was taken and not judged, in order."""
+        hanging = self._collecting.alive
         if self._collector.at_work is not None:
-            self._free(self._collector.at_work)
+            if not hanging:
+                self._collector.at_work.discard()
             yield self._collector.at_work
         while (fed := self._fed.get_if(lambda _: True)) is not None:
-            self._free(fed)
+            # Other cameras need the engine's requests, which only their results give back.
+            if hanging:
+                threading.Thread(target=fed.discard, name=f"{self.name}.discard", daemon=True).start()
+            else:
+                fed.discard()
             yield fed
         if self._feeder.at_work is not None:
             yield self._unfed(self._feeder.at_work)
         while (frame := self._frames.get_if(lambda _: True)) is not None:
             yield self._unfed(frame)
-
-    def _free(self, fed: Fed) -> None:
-        # Other cameras need the engine's requests, which only their results give back. One that hangs never will.
-        if not self._collecting.alive:
-            fed.discard()
 
     def _unfed(self, frame: Frame) -> Fed:
         return Fed(frame, self.product, Stopwatch(frame), None, undecidable(frame.fault) if frame.fault else None)

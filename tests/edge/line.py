@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras.camera import Camera, Capabilities, Frame, Shutter, Triggering
-from engines.engine import Engine, Pending
+from engines.engine import Engine, Inspection, Pending
 from engines.errors import CameraError
 
 Fate = str
@@ -86,3 +86,24 @@ class Hesitant(Engine):
 
     def close(self) -> None:
         """It belongs to somebody else."""
+
+
+class Withholding(Hesitant):
+    """A real engine that keeps its results to itself until `event`."""
+
+    def __init__(self, engine: Engine, event: threading.Event) -> None:
+        super().__init__(engine, lambda _: 0.0)
+        self._event = event
+
+    def submit(self, frames: NDArray[np.uint8]) -> Pending:
+        return _Withheld(super().submit(frames), self._event)
+
+
+class _Withheld(Pending):
+    def __init__(self, pending: Pending, event: threading.Event) -> None:
+        self._pending = pending
+        self._event = event
+
+    def result(self) -> Inspection:
+        self._event.wait(60.0)
+        return self._pending.result()

@@ -24,7 +24,7 @@ from edge.queues import BoundedQueue, Policy
 from edge.triggers import Trigger
 from edge.turnstile import Turnstile
 from edge.verdict import Evaluation, State
-from tests.edge.line import Hesitant, SimulatedCamera
+from tests.edge.line import Hesitant, SimulatedCamera, Withholding
 
 PATIENCE_S = 20.0
 FATES = ["ok", "lost", "twice", "torn", "ok", "late", "ok", "gone", "ok", "lost", "late", "late", "twice", "ok"]
@@ -243,6 +243,20 @@ def test_an_engine_that_hangs_disarms_the_camera_and_every_part_still_has_one_ve
     condition = station.health.condition
     assert condition.state is State.DISARMED
     assert "camera top: worker 'top.feeder' has hung" in condition.reason
+
+
+def test_results_that_come_after_all_give_the_engine_back_to_the_other_cameras(start, product: Product) -> None:
+    event = threading.Event()
+    withholding = dataclasses.replace(product, engine=Withholding(product.engine, event))
+    station, camera = start(Triggering.HARDWARE, [], PipelineTable(hang_s=0.3), withholding)
+    for number in range(1, 5):
+        camera.trigger(number)
+    station.supervise_until(lambda: len(station.judged) == 4)
+    assert "worker 'top.collector' has hung for 0.3 s" in station.lane.why_disarmed
+    assert not product.turnstile.wait_until_empty(0.0)
+    event.set()
+    assert product.turnstile.wait_until_empty(PATIENCE_S)
+    assert [judgement.frame.trigger_id for judgement in station.take(4)] == [1, 2, 3, 4]
 
 
 def test_a_trigger_on_its_way_to_the_camera_is_settled_with_the_others(start, monkeypatch) -> None:
