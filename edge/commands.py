@@ -105,7 +105,8 @@ def _keys(options: argparse.Namespace) -> int:
 
 def _configure_install_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="station file in TOML")
-    parser.add_argument("--user", metavar="U", help="user that the services run as (default: a dynamic one each)")
+    parser.add_argument("--web", action="store_true", help="a service for the live page, too")
+    parser.add_argument("--user", metavar="U", help="user that the services run as (default: dynamic ones)")
     parser.add_argument("--realtime", type=int, metavar="N", help="real-time priority, 1 to 99 (default: none)")
     parser.add_argument("--cpus", metavar="LIST", help="CPUs to run on, such as 2-3 (default: all)")
     parser.add_argument(

@@ -76,8 +76,8 @@ class KeyFolder:
 
     def station_key(self) -> StationKey:
         """The station's key: a systemd credential where there is one, else the file. Raises ConfigError."""
-        credential = _credential(_STATION)
-        return _read(credential or self.path / _STATION, StationKey, secret=credential is None)
+        given = credential(_STATION)
+        return _read(given or self.path / _STATION, StationKey, secret=given is None)
 
     def clients(self) -> list[Client]:
         """Every client there ever was, by name. Raises ConfigError for a file that is none."""
@@ -128,11 +128,12 @@ def read_client_key(path: Path) -> ClientKey:
 
     Raises ConfigError where it is absent, foreign or readable by others.
     """
-    credential = _credential(path.name)
-    return _read(credential or path, ClientKey, secret=credential is None)
+    given = credential(path.name)
+    return _read(given or path, ClientKey, secret=given is None)
 
 
-def _credential(name: str) -> Path | None:
+def credential(name: str) -> Path | None:
+    """The file of a systemd credential, for a secret that the service's user itself need not be able to read."""
     # systemd makes sure that nobody else can read it, by means that its mode does not show.
     path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / name
     # os.access, and not exists(), which raises where the folder itself cannot be read.

@@ -1,1 +1,1 @@
-"""The daemon and the gateway as services of systemd."""
+"""The daemon, the gateway and the live page as services of systemd."""

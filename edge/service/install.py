@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge.config import load_config
-from edge.service.units import GATEWAY, VISION, ServiceOptions, gateway_unit, vision_unit
+from edge.service.units import GATEWAY, PAGE, VISION, ServiceOptions, gateway_unit, page_unit, vision_unit
 from engines.errors import InspectError, UsageError
 
 # Tenths of systemd's exposure level: 2.0, "OK".
@@ -62,6 +62,8 @@ def _units(options: argparse.Namespace) -> dict[str, str]:
     units = {VISION: vision_unit(station_file, config, choices)}
     if config.plc is not None:
         units[GATEWAY] = gateway_unit(station_file, config, choices)
+    if options.web:
+        units[PAGE] = page_unit(station_file, config, choices)
     return units
 
 

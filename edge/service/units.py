@@ -1,4 +1,4 @@
-"""Units of systemd for the daemon and the gateway: what they may touch, how they are watched and started again.
+"""Units of systemd for daemon, gateway and live page: what they may touch, how they are watched and started again.
 
 Absent on purpose: MemoryDenyWriteExecute, since OpenVINO compiles its kernels at run time and fails under it ("can't
 protect"); ProcSubset=pid, under which libraries miss /proc/cpuinfo; and network-online.target, since the daemon waits
@@ -20,6 +20,7 @@ from engines.errors import ConfigError, UsageError
 
 VISION = "edge-inspect.service"
 GATEWAY = "edge-inspect-plc.service"
+PAGE = "edge-inspect-web.service"
 _STOP_MARGIN_S = 15
 _ENGINE_START_S = 600
 # Cameras that need no device, or one whose name is known.
@@ -108,6 +109,29 @@ def gateway_unit(station_file: Path, config: StationConfig, options: ServiceOpti
     )
 
 
+def page_unit(station_file: Path, config: StationConfig, options: ServiceOptions) -> str:
+    """The unit of `edge-inspect web`: the daemon's user, whose archive it reads. It gives way in everything."""
+    return _unit(
+        "Edge Inspect: shows " + config.station,
+        ("web", "--config", str(station_file)),
+        [
+            "TimeoutStartSec=60",
+            f"TimeoutStopSec={_STOP_MARGIN_S}",
+            *_identity(VISION, options),
+            "# Between services a priority counts for nothing, and their weights do.",
+            "CPUWeight=10",
+            "IOWeight=10",
+            "OOMScoreAdjust=500",
+            "RestrictRealtime=yes",
+            "PrivateDevices=yes",
+            *_page_credentials(config),
+            *_writable(_written_by_page(config)),
+            *_visible(station_file, config),
+        ],
+        options,
+    )
+
+
 def _unit(title: str, arguments: Sequence[str], settings: Sequence[str], options: ServiceOptions) -> str:
     lines = [
         "[Unit]",
@@ -137,7 +161,10 @@ def _unit(title: str, arguments: Sequence[str], settings: Sequence[str], options
 
 def _identity(unit: str, options: ServiceOptions) -> Iterator[str]:
     name = unit.removesuffix(".service")
-    yield f"User={options.user}" if options.user else "DynamicUser=yes"
+    # A dynamic user's name is given, for units that share it.
+    yield f"User={options.user or name}"
+    if not options.user:
+        yield "DynamicUser=yes"
     yield f"StateDirectory={name}"
     # Libraries look for a home of theirs; without one some of them write to the root of the file system, or fail.
     yield f"Environment=HOME=%S/{name}"
@@ -153,6 +180,12 @@ def _credentials(config: StationConfig) -> Iterator[str]:
 def _gateway_credentials(config: StationConfig) -> Iterator[str]:
     if config.plc is not None and config.plc.key is not None:
         yield _credential(config.plc.key)
+
+
+def _page_credentials(config: StationConfig) -> Iterator[str]:
+    for secret in (config.web.key, config.web.private_key):
+        if secret is not None:
+            yield _credential(secret)
 
 
 def _gateway_devices(config: StationConfig) -> Iterator[str]:
@@ -217,6 +250,12 @@ def _written_by_gateway(config: StationConfig) -> Iterator[Path]:
         yield config.plc.log.path.parent
     if config.audit is not None and config.audit.gateway is not None:
         yield config.audit.gateway.parent
+
+
+def _written_by_page(config: StationConfig) -> Iterator[Path]:
+    # What people say of parts is kept beside them, and SQLite's readers write locks.
+    if config.archive is not None:
+        yield config.archive.folder
 
 
 def _writable(folders: Iterable[Path]) -> Iterator[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -23,8 +23,8 @@ from edge.web.table import WebTable
 from edge.web.users import UserFile
 
 
-def make_app(config: StationConfig, heard: Heard, ready: Callable[[], None]) -> Guard:
-    """The ASGI application of one station. `ready` is called when it can be asked. Raises ConfigError."""
+def make_app(config: StationConfig, heard: Heard, life: AbstractAsyncContextManager[object]) -> Guard:
+    """The ASGI application of one station. `life` is entered while it can be asked. Raises ConfigError."""
     table, tls = config.web, config.web.certificate is not None
     pages = Pages(config.station)
     access = Access(_users(table), pages, tls)
@@ -34,8 +34,8 @@ def make_app(config: StationConfig, heard: Heard, ready: Callable[[], None]) -> 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         heard.bell.attach()
-        ready()
-        yield
+        async with life:
+            yield
         if archive is not None:
             archive.close()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import ssl
@@ -12,6 +11,7 @@ from typing import Any
 import cv2
 
 from edge.config import StationConfig
+from edge.keys import credential
 from edge.sockets import local_address
 from edge.stop import StopRequest
 from edge.web.bell import Bell
@@ -19,11 +19,11 @@ from edge.web.listener import Listener
 from edge.web.pictures import Pictures
 from edge.web.scene import Scene
 from edge.web.table import WebTable
-from edge.worker import Worker
+from edge.web.watched import Watched
+from edge.worker import Worker, WorkerError
 from engines.errors import ConfigError
 from engines.extras import import_extra
 
-_log = logging.getLogger(__name__)
 _NICE = 10
 _STOP_S = 2
 _SETTINGS: dict[str, Any] = {
@@ -41,7 +41,10 @@ _STUCK_MS = 30_000
 
 
 def serve_page(config: StationConfig) -> int:
-    """Serve the page until SIGTERM or SIGINT. Exit code 0. Raises ConfigError, UsageError."""
+    """Serve the page until SIGTERM or SIGINT. Exit code 0.
+
+    Raises ConfigError or UsageError where it cannot begin, WorkerError where what it hears by has failed.
+    """
     uvicorn = import_extra("uvicorn", "web")
     for module in ("argon2", "jinja2", "starlette"):
         import_extra(module, "web")
@@ -55,10 +58,14 @@ def serve_page(config: StationConfig) -> int:
     heard = Heard(Scene(config.station, bell.ring), bell, pictures)
     listening = _listen(config.web)
     address = f"{'https' if config.web.certificate else 'http'}://{_name(config.web)}:{listening.getsockname()[1]}"
-    app = make_app(config, heard, lambda: _log.info("station %s is shown on %s", config.station, address))
-    server = uvicorn.Server(uvicorn.Config(app, http=Connection, **_SETTINGS, **_tls(config.web)))
     workers = [Worker("listener", _listener(config, heard.scene))]
     workers += [] if pictures is None else [Worker("pictures", pictures)]
+
+    def give_up() -> None:
+        server.should_exit = True
+
+    app = make_app(config, heard, Watched(config.station, address, workers, give_up))
+    server = uvicorn.Server(uvicorn.Config(app, http=Connection, **_SETTINGS, **_tls(config.web)))
     for worker in workers:
         worker.start()
     with suppress(OSError):
@@ -68,6 +75,8 @@ def serve_page(config: StationConfig) -> int:
         server.run(sockets=[listening])
     for worker in workers:
         worker.stop(_STOP_S)
+        if worker.failure is not None:
+            raise WorkerError(f"the page's {worker.name} failed: {worker.failure!r}; start it again")
     return 0
 
 
@@ -92,14 +101,15 @@ def _listen(table: WebTable) -> socket.socket:
 def _tls(table: WebTable) -> dict[str, object]:
     if table.certificate is None or table.private_key is None:
         return {}
+    key = credential(table.private_key.name) or table.private_key
     try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(table.certificate, table.private_key)
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(table.certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
             f"web.certificate: {table.certificate} and {table.private_key} are no certificate and its key in PEM: "
             f"{error.strerror or error}"
         ) from None
-    return {"ssl_certfile": str(table.certificate), "ssl_keyfile": str(table.private_key)}
+    return {"ssl_certfile": str(table.certificate), "ssl_keyfile": str(key)}
 
 
 def _name(table: WebTable) -> str:

@@ -58,9 +58,11 @@ class UserFile:
                 found = msgspec.json.decode(self.path.read_bytes(), type=list[User])
                 self._users, self._read_at = {user.name: user for user in found}, (status.st_mtime_ns, status.st_ino)
         except OSError as error:
+            hint = f"add one with `edge-inspect web-user add NAME --users {self.path}`"
+            if isinstance(error, PermissionError):
+                hint = "it has to belong to the user that the page runs as"
             raise ConfigError(
-                f"web.users: expected users at {self.path}, which cannot be read: {error.strerror}; add one with "
-                f"`edge-inspect web-user add NAME --users {self.path}`"
+                f"web.users: expected users at {self.path}, which cannot be read: {error.strerror}; {hint}"
             ) from None
         except UNREADABLE as error:
             raise ConfigError(
@@ -98,12 +100,19 @@ class UserFile:
             raise UsageError(f"no user {name!r} in {self.path}; known: {', '.join(users) or 'none'}")
         self._write(users)
 
+    def _owner(self) -> tuple[int, int]:
+        status = (self.path if self.path.exists() else self.path.parent).stat()
+        return status.st_uid, status.st_gid
+
     def _write(self, users: dict[str, User]) -> None:
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             # The hashes are no secret of the station's, but they can be guessed against: nobody else reads them.
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(msgspec.json.format(msgspec.json.encode(list(users.values())), indent=2) + b"\n")
+                if os.geteuid() == 0:
+                    # Or the page, which is not root, could not read what root has written.
+                    os.fchown(file.fileno(), *self._owner())
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(self.path)

@@ -25,13 +25,16 @@ def install(peer, cli: tuple[str, ...], tmp_path: Path) -> Install:
 
 
 def test_it_writes_units_that_systemd_takes_and_finds_tight(install: Install, station_file, tmp_path: Path) -> None:
-    done = install(station_file(PLC), "--realtime", "20", "--cpus", "0-1", "--user", "root")
+    done = install(station_file(PLC), "--web", "--realtime", "20", "--cpus", "0-1", "--user", "root")
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.name for path in (tmp_path / "units").iterdir()} == {
         "edge-inspect.service",
         "edge-inspect-plc.service",
+        "edge-inspect-web.service",
     }
-    assert "systemctl enable --now edge-inspect.service edge-inspect-plc.service" in done.stdout
+    assert (
+        "systemctl enable --now edge-inspect.service edge-inspect-plc.service edge-inspect-web.service" in done.stdout
+    )
 
 
 def test_a_station_without_a_plc_has_no_gateway(install: Install, station_file, tmp_path: Path) -> None:

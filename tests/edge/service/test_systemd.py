@@ -23,7 +23,9 @@ BOOT = Path(__file__).with_name("boot.sh")
 NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child", "--cgroup", "--uts", "--ipc", "--net")
 PATIENCE_S = 60.0
 PYTHON = Path(sys.executable)
-VISION, GATEWAY = "edge-inspect.service", "edge-inspect-plc.service"
+VISION, GATEWAY, PAGE = "edge-inspect.service", "edge-inspect-plc.service", "edge-inspect-web.service"
+# Reads an address of the page.
+READ = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read())"
 # A camera whose driver hangs when the test says so. The runtime directory is emptied when the service ends.
 HANGING = """
 import sys, time
@@ -105,7 +107,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, calibrated_bundle: Bundle, re
     """A folder with a station file, its camera's folder, and the picture of a bad part."""
     folder = tmp_path_factory.mktemp("site")
     (folder / "inbox").mkdir()
-    KeyFolder(folder / "keys").new_client("gateway", Role.READ, folder / "gateway.key")
+    for name in ("gateway", "page"):
+        KeyFolder(folder / "keys").new_client(name, Role.READ, folder / f"{name}.key")
     (folder / "hanging.py").write_text(HANGING)
     (folder / "station.toml").write_text(
         f'station = "line-1"\n[recipes.flange]\nbundle = "{calibrated_bundle.path}"\n'
@@ -114,6 +117,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, calibrated_bundle: Bundle, re
         f'[security]\nkeys = "{folder}/keys"\n'
         f'[plc]\nkey = "{folder}/gateway.key"\ntravel = 2.0\nmargin = 0.2\nparts = "verdict"\nfire = "release"\n'
         '[plc.log]\npath = "/var/lib/edge-inspect-plc/line.jsonl"\n'
+        '[archive]\nfolder = "/var/lib/edge-inspect/archive"\nkeep_free_gb = 0.001\n'
+        '[live]\nbind = "ipc:///run/edge-inspect/live"\n'
+        f'[web]\nbind = "127.0.0.1:8080"\nkey = "{folder}/page.key"\n'
     )
     cv2.imwrite(str(folder / "bad.png"), render_part(300, defect=True))
     return folder
@@ -140,7 +146,7 @@ def machine(peer, tmp_path_factory: pytest.TempPathFactory, site: Path) -> Itera
 def install(machine: Machine, site: Path, *options: str) -> None:
     """Write the units anew."""
     command = [str(PYTHON.with_name("edge-inspect")), "install-service", "--config", str(site / "station.toml")]
-    machine.do(*command, "--watchdog=4", *options)
+    machine.do(*command, "--watchdog=4", "--web", *options)
     machine.do("systemctl", "daemon-reload")
 
 
@@ -174,6 +180,26 @@ def test_keys_that_only_root_can_read_are_credentials(machine: Machine, site: Pa
     assert machine.run("runuser", "--user", "nobody", "--", "cat", f"{site}/gateway.key").returncode != 0
 
 
+def test_the_page_reads_the_archive_and_the_pictures_of_the_daemon_whose_user_it_is(
+    machine: Machine, site: Path
+) -> None:
+    def read(path: str) -> str:
+        return machine.run(str(PYTHON), "-c", READ, f"http://127.0.0.1:8080{path}").stdout
+
+    machine.do("systemctl", "start", VISION, PAGE)
+    assert machine.show(PAGE, "StatusText") == "shown on http://127.0.0.1:8080"
+    users = {machine.do("ps", "-o", "uid=", "-p", machine.show(unit, "MainPID")) for unit in (VISION, PAGE)}
+    assert len(users) == 1
+    assert users.isdisjoint({"0"})
+    accounts = "/var/lib/edge-inspect/web-users.json"
+    add = f"{PYTHON.with_name('edge-inspect')} web-user add vera --users {accounts}"
+    machine.do("sh", "-c", f"echo a long password | {add}")
+    assert machine.do("stat", "--format=%u", accounts) in users
+    machine.do("cp", f"{site}/bad.png", f"{site}/inbox/bad-3.png")
+    machine.until(lambda: "bad-3.png" in read("/rejects"))
+    assert "bad-3.png" in read("/live/top?after=0")
+
+
 def test_one_that_is_killed_is_started_again_and_the_gateway_outlives_it(machine: Machine, site: Path) -> None:
     machine.do("systemctl", "start", VISION, GATEWAY)
     before, gateway = active(machine, VISION), active(machine, GATEWAY)
@@ -205,16 +231,17 @@ def test_a_worker_that_hangs_is_noticed_by_the_watchdog_though_all_others_go_on(
 
 
 def test_a_whole_process_that_stands_still_is_killed_and_started_again(machine: Machine, site: Path) -> None:
-    machine.do("systemctl", "restart", GATEWAY)
-    before = active(machine, GATEWAY)
-    machine.do("kill", f"-{signal.SIGSTOP.value}", before)
-    active(machine, GATEWAY, but=before)
+    machine.do("systemctl", "restart", GATEWAY, PAGE)
+    before = {unit: active(machine, unit) for unit in (GATEWAY, PAGE)}
+    machine.do("kill", f"-{signal.SIGSTOP.value}", *before.values())
+    for unit, process in before.items():
+        active(machine, unit, but=process)
 
 
 def test_it_stops_in_order(machine: Machine, site: Path) -> None:
-    machine.do("systemctl", "restart", VISION, GATEWAY)
-    machine.do("systemctl", "stop", VISION, GATEWAY)
-    for unit in (VISION, GATEWAY):
+    machine.do("systemctl", "restart", VISION, GATEWAY, PAGE)
+    machine.do("systemctl", "stop", VISION, GATEWAY, PAGE)
+    for unit in (VISION, GATEWAY, PAGE):
         assert (machine.show(unit, "Result"), machine.show(unit, "ExecMainStatus")) == ("success", "0")
 
 

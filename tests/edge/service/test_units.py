@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import load_config
-from edge.service.units import ServiceOptions, gateway_unit, vision_unit
+from edge.service.units import ServiceOptions, gateway_unit, page_unit, vision_unit
 from engines.errors import ConfigError
 
 PLC = '[plc]\ntravel = 1.0\nmargin = 0.1\n[plc.modbus]\nhost = "10.0.0.2"\n[plc.log]\npath = "/var/log/edge/plc.jsonl"'
@@ -23,8 +23,17 @@ def unit(station_file) -> Unit:
     return make
 
 
-def test_both_are_watched_and_started_again_within_limits(unit: Unit) -> None:
-    for lines in (unit(), unit(PLC, gateway=True)):
+@pytest.fixture
+def page(station_file) -> Unit:
+    def make(more: str = "", options: ServiceOptions | None = None) -> list[str]:
+        path = station_file(more)
+        return page_unit(path, load_config(path), options or ServiceOptions()).splitlines()
+
+    return make
+
+
+def test_all_are_watched_and_started_again_within_limits(unit: Unit, page: Unit) -> None:
+    for lines in (unit(), unit(PLC, gateway=True), page()):
         assert {"Type=notify", "WatchdogSec=30", "Restart=on-failure", "StartLimitBurst=10"} <= set(lines)
         assert "RestartPreventExitStatus=2" in lines
         assert "ProtectSystem=strict" in lines
@@ -104,6 +113,28 @@ def test_the_gateway_takes_its_key_as_a_credential(unit: Unit) -> None:
     keyed = PLC.replace("margin", 'key = "/etc/k/gateway.key"\nmargin')
     assert "LoadCredential=gateway.key:/etc/k/gateway.key" in unit(keyed, gateway=True)
     assert [line for line in unit(keyed) if "gateway.key" in line] == []
+
+
+def test_the_page_is_the_daemons_user_and_gives_way_to_it(unit: Unit, page: Unit) -> None:
+    daemon = {line for line in unit() if line.startswith(("User=", "DynamicUser=", "StateDirectory="))}
+    assert daemon == {"User=edge-inspect", "DynamicUser=yes", "StateDirectory=edge-inspect"}
+    lines = page("", ServiceOptions(realtime=20, cpus="2-3"))
+    assert daemon | {"CPUWeight=10", "RestrictRealtime=yes"} <= set(lines)
+    assert not any(line.startswith(("CPUScheduling", "CPUAffinity", "LimitRTPRIO")) for line in lines)
+    assert "User=vision" in page("", ServiceOptions(user="vision"))
+
+
+def test_the_page_writes_in_the_archive_alone_and_takes_its_secrets_as_credentials(page: Unit) -> None:
+    audit = '[audit]\nfile = "/data/audit/a.jsonl"\n'
+    secrets = '[web]\nkey = "/etc/k/page.key"\ncertificate = "/etc/k/page.pem"\nprivate_key = "/etc/k/tls.pem"\n'
+    lines = page(f'[archive]\nfolder = "/data/archive"\n{audit}{secrets}{PLC}')
+    assert [line for line in lines if line.startswith(("ReadWritePaths", "BindPaths"))] == [
+        "ReadWritePaths=-/data/archive"
+    ]
+    assert [line for line in lines if line.startswith("LoadCredential")] == [
+        "LoadCredential=page.key:/etc/k/page.key",
+        "LoadCredential=tls.pem:/etc/k/tls.pem",
+    ]
 
 
 def test_a_path_cannot_add_a_line(unit: Unit) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import subprocess
 import time
@@ -77,12 +78,13 @@ def field(page: Answer, name: str) -> str:
 class Web:
     """`edge-inspect web` on a station file."""
 
-    def __init__(self, folder: Path, settings: str) -> None:
+    def __init__(self, folder: Path, settings: str, environment: Mapping[str, str] | None = None) -> None:
         self.stderr = folder / "web.txt"
         station_file = folder / "web.toml"
         station_file.write_text(settings)
         with self.stderr.open("wb") as log:
-            self.process = subprocess.Popen([*CLI, "web", "--config", str(station_file)], stderr=log)
+            command = [*CLI, "web", "--config", str(station_file)]
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **(environment or {})})
         self.port = self._port()
 
     @property
@@ -120,12 +122,15 @@ def settings_of(web: str = "", more: str = "", publish: str = "ipc:///nonexisten
 
 @pytest.fixture(scope="module")
 def start_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWeb]:
-    """`start_web(web="", more="", publish=...)`: a page with those settings, and other tables of the station file."""
+    """`start_web(web="", more="", publish=...)`: a page with those settings, and other tables of the station file.
+
+    Further keywords are variables of its environment.
+    """
     started: list[Web] = []
 
-    def start(web: str = "", more: str = "", publish: str = "ipc:///nonexistent/verdicts") -> Web:
+    def start(web: str = "", more: str = "", publish: str = "ipc:///nonexistent/verdicts", **environment: str) -> Web:
         settings = settings_of(web, more, publish)
-        started.append(Web(tmp_path_factory.mktemp("web"), settings))
+        started.append(Web(tmp_path_factory.mktemp("web"), settings, environment))
         return started[-1]
 
     yield start

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -34,6 +35,17 @@ def test_a_change_counts_at_once(tmp_path: Path) -> None:
     assert reader.users()["ana"].role is Role.OPERATOR
     writer.remove("ana")
     assert reader.users() == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_who_reads_it(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4711, 4712)
+    users = UserFile(tmp_path / "u.json")
+    users.add("ana", Role.VIEWER, PASSWORD)
+    assert (users.path.stat().st_uid, users.path.stat().st_gid) == (4711, 4712)
+    os.chown(tmp_path, 0, 0)
+    users.add("oleg", Role.VIEWER, PASSWORD)
+    assert (users.path.stat().st_uid, users.path.stat().st_mode & 0o777) == (4711, 0o600)
 
 
 @pytest.mark.parametrize(
