@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 import msgspec
-import zmq
 
 from calibration.charts import ControlChart
 from calibration.drift import Watch
 from edge.archive.archivist import Archivist
+from edge.broadcast import Broadcast
 from edge.config import PublishTable, SecurityTable
-from edge.gate import Gate, open_gate
 from edge.health import Condition, Health
 from edge.inspector import Judgement
 from edge.live.feed import LiveFeed
@@ -25,7 +24,7 @@ from edge.product import Recipe
 from edge.queues import BoundedQueue, QueueClosedError
 from edge.replay import ReplayRing
 from edge.requests import Refused, ReplayReply, ReplayRequest
-from edge.sockets import LONGEST_MESSAGE, bind_problem
+from edge.sockets import LONGEST_MESSAGE
 from edge.verdict import (
     CameraStatus,
     ChartStatus,
@@ -40,17 +39,10 @@ from edge.verdict import (
     verdict_topic,
 )
 from edge.worker import Job
-from engines.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 # How soon a change of state is told, and a new subscriber noticed, while no verdict comes.
 _PATIENCE_S = 0.05
-_LINGER_MS = 2000
-# How soon a revoked client is cut off.
-_GATE_CHECK_S = 1.0
-# A peer that floods the socket must neither hold up verdicts nor fill the memory.
-_SUBSCRIPTIONS_A_STEP = 100
-_LONGEST_SUBSCRIPTION = 1024
 _LONGEST_REPLAY = LONGEST_MESSAGE // 2
 
 
@@ -72,11 +64,10 @@ class Publisher(Job):
         live: LiveFeed | None = None,
     ) -> None:
         self.session_id = uuid.uuid4().hex
-        self.endpoint = table.bind
         self.subscribed = threading.Event()
         self._station = station
         self._table = table
-        self._security = security
+        self._broadcast = Broadcast("publish.bind", table.bind, security, table.high_water)
         self._recipes = recipes
         self._told_recipes: Mapping[str, Recipe] = {}
         self._judgements = judgements
@@ -90,33 +81,19 @@ class Publisher(Job):
         self._last_verdict: bytes | None = None
         self._told: Condition | None = None
         self._due = 0.0
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-        self._socket: zmq.Socket[bytes] | None = None
-        self._gate: Gate | None = None
-        self._gate_due = 0.0
 
     def setup(self) -> None:
         """Bind. Raises ConfigError that names the address when it is taken, impossible, or reachable without keys."""
-        self._context = zmq.Context()
-        # XPUB is PUB that lets us see subscriptions come in.
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.set_hwm(self._table.high_water)
-        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION)
-        # Otherwise only the first subscription to a topic would be seen, and later readers not be told the last value.
-        self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._gate = open_gate(self._context, "publish.bind", self._table.bind, self._security)
-        if self._gate is not None:
-            self._gate.guard(self._socket)
-        try:
-            self._socket.bind(self._table.bind)
-        except zmq.ZMQError as error:
-            raise ConfigError(bind_problem("publish.bind", self._table.bind, error)) from None
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._broadcast.open()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it listens."""
+        return self._broadcast.endpoint
 
     def step(self, stopping: threading.Event) -> bool:
         """Send what is due. False after the last word."""
-        self._attend_gate()
+        self._broadcast.attend()
         try:
             if self._unsent is None:
                 self._unsent = self._judgements.get(min(_PATIENCE_S, max(self._due - time.monotonic(), 0.0)))
@@ -136,33 +113,10 @@ class Publisher(Job):
 
     def teardown(self) -> None:
         """Close the socket; what subscribers have not taken yet is still sent, for two seconds at most."""
-        if self._gate is not None:
-            self._gate.close()
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = self._gate = None
-
-    def _attend_gate(self) -> None:
-        if self._gate is None:
-            return
-        self._gate.attend()
-        if time.monotonic() < self._gate_due:
-            return
-        self._gate_due = time.monotonic() + _GATE_CHECK_S
-        if self._gate.lost_somebody():
-            # The only way to end one connection: all of them end, and those still allowed come back by themselves.
-            _log.warning("a client has been revoked: every subscriber has to connect again")
-            self.teardown()
-            self.setup()
+        self._broadcast.close()
 
     def _notice_subscribers(self) -> bool:
-        new = False
-        for _ in range(_SUBSCRIPTIONS_A_STEP):
-            if self._socket is None or not self._socket.poll(0, zmq.POLLIN):
-                break
-            new |= self._socket.recv()[:1] == b"\x01"
+        new = self._broadcast.has_newcomers()
         if new:
             self.subscribed.set()
         return new
@@ -170,7 +124,7 @@ class Publisher(Job):
     def _tell_last(self) -> None:
         # To everybody, since a publisher cannot single one out: who knows them already ignores them.
         if self._last_verdict is not None:
-            self._send(verdict_topic(self._station), self._last_verdict)
+            self._broadcast.send(verdict_topic(self._station), self._last_verdict)
         self._beat()
 
     def _beat_when_due(self) -> None:
@@ -180,13 +134,13 @@ class Publisher(Job):
 
     def _beat(self) -> None:
         self._told, self._told_recipes = self._health.condition, self._recipes()
-        self._send(heartbeat_topic(self._station), encode(self.status()))
+        self._broadcast.send(heartbeat_topic(self._station), encode(self.status()))
         self._due = time.monotonic() + self._table.heartbeat_s
 
     def _send_verdict(self, judgement: Judgement) -> None:
         verdict = self._verdict(judgement)
         message = encode(verdict)
-        self._send(verdict_topic(self._station), message)
+        self._broadcast.send(verdict_topic(self._station), message)
         self._seq += 1
         self._last_verdict = message
         self._sent.append(self._seq, message)
@@ -198,11 +152,6 @@ class Publisher(Job):
             self._archivist.offer(verdict, judgement)
         if self._live is not None:
             self._live.offer(verdict, judgement)
-
-    def _send(self, topic: str, message: bytes) -> None:
-        if self._socket is None:
-            raise RuntimeError("the publisher is not set up")
-        self._socket.send_multipart([topic.encode(), message])
 
     def replay(self, request: ReplayRequest) -> ReplayReply | Refused:
         """Verdicts that were sent, once more. Safe to call from every thread."""

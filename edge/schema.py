@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 
 from edge import requests, verdict
+from edge.plc.heartbeat import GatewayHeartbeat
 
 FOLDER = Path(str(files("edge").joinpath("schemas")))
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _MESSAGES: Mapping[str, tuple[str, Any]] = {
     "published": ("What a station publishes", verdict.Verdict | verdict.Heartbeat),
+    "gateway": ("What a gateway publishes", GatewayHeartbeat),
     "request": ("What a station can be asked", requests.AnyRequest),
     "reply": ("What a station answers", requests.AnyReply),
 }

@@ -33,7 +33,7 @@ class Fault(IntEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """A fault that began or ended."""
+    """A fault that began or ended, or one that holds and has another reason now: it began once more."""
 
     fault: Fault
     began: bool
@@ -49,6 +49,7 @@ class FailSafe:
     def __init__(self, hold_s: float) -> None:
         self._hold_s = hold_s
         self._until: dict[Fault, float] = {}
+        self._reasons: dict[Fault, str] = {}
         self._changes: list[Change] = []
 
     @property
@@ -93,6 +94,8 @@ class FailSafe:
         return min(self._until.values(), default=float("inf"))
 
     def _set(self, fault: Fault, until: float, reason: str) -> None:
-        if fault not in self._until:
+        other = until == float("inf") and reason != self._reasons.get(fault)
+        if fault not in self._until or other:
+            self._reasons[fault] = reason
             self._changes.append(Change(fault, began=True, reason=reason))
         self._until[fault] = max(until, self._until.get(fault, until))

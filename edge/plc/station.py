@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType, TracebackType
 
 from edge.client import Subscriber
 from edge.config import StationConfig
+from edge.plc.announcer import Announcer
 from edge.plc.audit import Audit
 from edge.plc.background import Background
 from edge.plc.caller import Caller
 from edge.plc.controller import Controller
+from edge.plc.figures import Figures
 from edge.plc.gateway import Gateway
 from edge.plc.gpio import Gpio
 from edge.plc.log import Log
@@ -24,9 +28,11 @@ from edge.service.notifier import Notifier
 from edge.service.watchdog import Watchdog
 from edge.sockets import local_address
 from edge.stop import StopRequest
+from edge.worker import Worker
 from engines.errors import ConfigError
 
 _log = logging.getLogger(__name__)
+_STOP_S = 5.0
 
 
 def run_gateway(config: StationConfig) -> int:
@@ -45,12 +51,13 @@ def run_gateway(config: StationConfig) -> int:
     notifier = Notifier()
     # The gateway is one thread: while it turns, everything in it moves.
     watchdog = Watchdog(notifier, lambda: ())
-    with StopRequest() as stop, OperatorReset() as reset, subscriber:
+    figures = Figures(has_plc=table.modbus is not None)
+    with StopRequest() as stop, OperatorReset() as reset, subscriber, _shown(config, table, figures):
         gateway = Gateway(
             controller,
             subscriber,
             Modbus(table.modbus) if table.modbus else None,
-            _listeners(table, config),
+            [*_listeners(table, config), figures],
             table.poll_s,
             Caller(control, table.key) if control else None,
         )
@@ -58,6 +65,7 @@ def run_gateway(config: StationConfig) -> int:
 
         def turned() -> None:
             reset.pass_on(controller)
+            figures.turned()
             watchdog.feed()
 
         gateway.run(lambda: notifier.ready(f"listens to {address}"), lambda: stop.made, turned)
@@ -90,6 +98,17 @@ class OperatorReset:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._wanted = True
+
+
+@contextmanager
+def _shown(config: StationConfig, table: PlcTable, figures: Figures) -> Iterator[None]:
+    """Show the figures to others, as far as the station file says so. Raises ConfigError for an impossible address."""
+    with ExitStack() as stack:
+        if table.publish is not None:
+            worker = Worker("announcer", Announcer(config.station, table.publish, config.security, figures))
+            worker.start()
+            stack.callback(worker.stop, _STOP_S)
+        yield
 
 
 def _listeners(table: PlcTable, config: StationConfig) -> list[Output]:

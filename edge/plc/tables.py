@@ -19,6 +19,21 @@ class LogTable(Table, frozen=True, kw_only=True):
     ] = None
 
 
+class AnnounceTable(Table, frozen=True, kw_only=True):
+    """The gateway's own heartbeat over ZeroMQ, which the live page shows (`docs/plc-map.md`)."""
+
+    bind: Annotated[
+        Address,
+        msgspec.Meta(
+            description="Address that subscribers connect to, `tcp://INTERFACE:PORT` or `ipc://PATH`; keys as for "
+            "`[publish]`."
+        ),
+    ]
+    heartbeat_s: Annotated[
+        Seconds, msgspec.Meta(description="Interval of heartbeats. A subscriber calls three missing ones silence.")
+    ] = 1.0
+
+
 _Register = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 
 
@@ -181,6 +196,7 @@ class PlcTable(Table, frozen=True, kw_only=True):
     opcua: OpcUaTable | None = None
     mqtt: MqttTable | None = None
     log: LogTable | None = None
+    publish: AnnounceTable | None = None
 
     def contradictions(self, cameras: Collection[str], controlled: bool) -> Iterator[str]:
         """What cannot be, or not be safe, in a station with these cameras, with a control socket where `controlled`."""

@@ -178,6 +178,8 @@ def _credentials(config: StationConfig) -> Iterator[str]:
 
 
 def _gateway_credentials(config: StationConfig) -> Iterator[str]:
+    if config.plc is not None and config.plc.publish is not None:
+        yield from _credentials(config)
     if config.plc is not None and config.plc.key is not None:
         yield _credential(config.plc.key)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
+from edge.plc.heartbeat import GatewayHeartbeat
 from edge.verdict import Heartbeat, Verdict
 
 LAST_PARTS = 600
@@ -57,8 +58,18 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float | None = None
 
 
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """The gateway to the PLC. `trouble` says since when nothing is heard of it; empty while it speaks."""
+
+    heartbeat: GatewayHeartbeat | None
+    trouble: str
+
+
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the page shows besides the parts. `trouble` says what keeps the page from hearing the station."""
+    """All that the page shows besides the parts. `trouble` says what keeps the page from hearing the station.
+
+    `gateway` is None where the station has none that speaks.
+    """
 
     station: str
     heartbeat: Heartbeat | None
@@ -66,6 +77,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     missed: int
     paces: dict[str, Pace]
     marks: tuple[Mark, ...]
+    gateway: Gateway | None
 
 
 class Scene:
@@ -79,6 +91,7 @@ class Scene:
         self._clock = clock
         self._lock = threading.Lock()
         self._heartbeat: Heartbeat | None = None
+        self._gateway: Gateway | None = None
         self._trouble = "not heard from the station yet"
         self._missed = 0
         self._parts: deque[bytes] = deque(maxlen=LAST_PARTS)
@@ -106,6 +119,13 @@ class Scene:
             self._changes += 1
         self._on_change()
 
+    def hear_gateway(self, heartbeat: GatewayHeartbeat | None, trouble: str = "") -> None:
+        """Take in how the gateway is; or, with `trouble`, how it last was and what keeps the page from hearing it."""
+        with self._lock:
+            self._gateway = Gateway(heartbeat=heartbeat, trouble=trouble)
+            self._changes += 1
+        self._on_change()
+
     def miss(self, number: int) -> None:
         """Count verdicts that were sent and never came here."""
         with self._lock:
@@ -127,9 +147,16 @@ class Scene:
         """The state of this moment as JSON."""
         with self._lock:
             heartbeat, trouble, missed, marks = self._heartbeat, self._trouble, self._missed, tuple(self._marks)
+            gateway = self._gateway
             paces = {camera: self._pace(times) for camera, times in self._times.items()}
         shown = Shown(
-            station=self._station, heartbeat=heartbeat, trouble=trouble, missed=missed, paces=paces, marks=marks
+            station=self._station,
+            heartbeat=heartbeat,
+            trouble=trouble,
+            missed=missed,
+            paces=paces,
+            marks=marks,
+            gateway=gateway,
         )
         return msgspec.json.encode(shown)
 

@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 
@@ -23,6 +23,9 @@ from edge.web.watched import Watched
 from edge.worker import Worker, WorkerError
 from engines.errors import ConfigError
 from engines.extras import import_extra
+
+if TYPE_CHECKING:
+    from edge.web.live_page import Heard
 
 _NICE = 10
 _STOP_S = 2
@@ -58,8 +61,7 @@ def serve_page(config: StationConfig) -> int:
     heard = Heard(Scene(config.station, bell.ring), bell, pictures)
     listening = _listen(config.web)
     address = f"{'https' if config.web.certificate else 'http'}://{_name(config.web)}:{listening.getsockname()[1]}"
-    workers = [Worker("listener", _listener(config, heard.scene))]
-    workers += [] if pictures is None else [Worker("pictures", pictures)]
+    workers = _workers(config, heard)
 
     def give_up() -> None:
         server.should_exit = True
@@ -78,6 +80,19 @@ def serve_page(config: StationConfig) -> int:
         if worker.failure is not None:
             raise WorkerError(f"the page's {worker.name} failed: {worker.failure!r}; start it again")
     return 0
+
+
+def _workers(config: StationConfig, heard: Heard) -> list[Worker]:
+    from edge.web.gateway_listener import GatewayListener
+
+    workers = [Worker("listener", _listener(config, heard.scene))]
+    if heard.pictures is not None:
+        workers.append(Worker("pictures", heard.pictures))
+    if config.plc is not None and config.plc.publish is not None:
+        address = local_address(config.plc.publish.bind)
+        gateway = GatewayListener(heard.scene, address, config.station, config.web.key)
+        workers.append(Worker("gateway listener", gateway))
+    return workers
 
 
 def _listener(config: StationConfig, scene: Scene) -> Listener:

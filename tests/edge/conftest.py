@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.plc_program import PlcError, PlcProgram, build
 from edge.client import GapError, SilenceError, Subscriber
 from edge.config import EngineTable
 from edge.product import Product, Recipe, Shelf
@@ -22,6 +23,7 @@ from edge.turnstile import Turnstile
 from edge.verdict import Heartbeat, MessageError, Verdict
 from engines.bundle import Bundle
 from engines.errors import InspectError
+from tests.conftest import missing
 
 CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 PATIENCE_S = 60.0
@@ -177,3 +179,20 @@ def start_daemon(tmp_path: Path, endpoint: str, calibrated_bundle: Bundle) -> It
     yield start
     for daemon in started:
         daemon.kill()
+
+
+@pytest.fixture(scope="session")
+def plc_binary(tmp_path_factory: pytest.TempPathFactory, peer: Callable[[str], Path]) -> Path:
+    """The compiled PLC program."""
+    peer("gcc")
+    try:
+        return build(tmp_path_factory.mktemp("plc"))
+    except PlcError as error:
+        missing(str(error))
+
+
+@pytest.fixture
+def plc(plc_binary: Path, tmp_path: Path) -> Iterator[PlcProgram]:
+    """A PLC that runs."""
+    with PlcProgram(plc_binary, tmp_path) as program:
+        yield program

@@ -27,6 +27,7 @@ import edge.verdict as protocol
 from edge import requests
 from edge.config import load_config
 from edge.keys import KeyFolder, Role, read_client_key
+from edge.plc import heartbeat
 from edge.sequence import SequenceWatch
 from edge.service.journal import entry
 from engines.bundle import SCHEMA, BackboneInfo, Bundle, BundleInfo, Provenance, write_bundle
@@ -59,6 +60,7 @@ def parsers(folder: Path) -> Mapping[str, Parser]:
     client_file = keys.path / "clients" / "panel.json"
     return {
         "published": Parser(_hear, [protocol.encode(message) for message in (verdict(2), beat(2))]),
+        "gateway": Parser(heartbeat.decode, [heartbeat.encode(GATEWAY)]),
         "request": Parser(requests.decode_request, [requests.encode(request) for request in _REQUESTS]),
         "reply": Parser(requests.decode_reply, [requests.encode(reply) for reply in _REPLIES]),
         "config": Parser(_of_file(folder / "station.toml", load_config), [_STATION_FILE]),
@@ -121,6 +123,23 @@ _INFO = BundleInfo(
     preprocessing=Preprocessing(),
     backbone=BackboneInfo("resnet18", "0" * 64, "random"),
     provenance=Provenance("0" * 64, 1, (), 0, {"name": "none"}, {}, WHEN, ()),
+)
+GATEWAY = heartbeat.GatewayHeartbeat(
+    session_id="s1",
+    station="a",
+    sent_at=WHEN,
+    interval_s=1.0,
+    state_s=2.0,
+    condition=heartbeat.Condition(
+        state=heartbeat.GatewayState.NOT_READY,
+        fault="lockout",
+        reason="10 defective parts in a row",
+        lockout=True,
+        rate_alarm=False,
+        plc=heartbeat.PlcLink.UP,
+    ),
+    parts=heartbeat.Sorted(released=3, rejected=2, late=1),
+    faults={"lockout": 1},
 )
 _REQUESTS = (
     requests.StatusRequest(request_id="a"),

@@ -24,7 +24,7 @@ from tests.edge.foreign_bytes import Parser, parsers
 from tests.edge.messages import beat
 
 NAMES = (
-    *("published", "request", "reply", "config", "client-key", "client-list"),
+    *("published", "gateway", "request", "reply", "config", "client-key", "client-list"),
     *("bundle-info", "bundle-manifest", "image", "journal"),
 )
 TOKENS = (

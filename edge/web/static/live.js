@@ -1,5 +1,6 @@
 // The live page. Everything comes from one stream of events; pictures are asked for one by one, as fast as they are drawn.
 import { drawChart } from "/static/chart.js";
+import { showGateway } from "/static/gateway.js";
 import { Lamp } from "/static/lamp.js";
 import { Picture } from "/static/picture.js";
 import { Rejects } from "/static/rejects.js";
@@ -69,6 +70,7 @@ function look(shown) {
   offer(Object.keys(shown.heartbeat?.cameras ?? {}));
   showStation(shown);
   showTiles(shown, camera);
+  showGateway(shown.gateway);
   lamp.show(state, camera, null);
 }
 
@@ -76,7 +78,7 @@ const stream = new EventSource("/events");
 stream.addEventListener("state", (event) => look(JSON.parse(event.data)));
 stream.addEventListener("parts", (event) => take(JSON.parse(event.data)));
 stream.addEventListener("error", () => {
-  look({ ...(state ?? { heartbeat: null, paces: {}, marks: [], missed: 0 }), trouble: "no connection to the page's server" });
+  look({ ...(state ?? { heartbeat: null, paces: {}, marks: [], missed: 0, gateway: null }), trouble: "no connection to the page's server" });
   // A login that has ended is answered with no stream at all, and the browser gives up then.
   if (stream.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 3000);
 });

@@ -25,25 +25,26 @@ function row(name, camera) {
   const drift = Object.entries(camera.drift).filter(([, watch]) => watch.alarm).map(([watch]) => watch);
   const made = document.createElement("tr");
   made.append(
-    cell(name, "th"), state(camera), cell(camera.recipe), cell(ok, "td", "n"), cell(not_ok, "td", "n"),
+    cell(name, "th"), pill(camera.state, LOOKS[camera.state] ?? "idle", camera.reason), cell(camera.recipe), cell(ok, "td", "n"), cell(not_ok, "td", "n"),
     cell(not_decidable, "td", "n"), cell(sum(dropped), "td", "n"), cell(drift.join(", ") || "none"),
   );
   return made;
 }
 
-function state(camera) {
+// A cell with a word, its colour and shape, and the reason for it.
+export function pill(word, look, reason = "") {
   const made = cell("");
-  const pill = document.createElement("span");
-  pill.className = "pill small";
-  pill.dataset.look = LOOKS[camera.state] ?? "idle";
-  pill.append(document.createElement("i"), document.createElement("b"));
-  pill.lastElementChild.textContent = camera.state;
-  made.append(pill);
-  if (camera.reason) made.append(` ${camera.reason}`);
+  const shown = document.createElement("span");
+  shown.className = "pill small";
+  shown.dataset.look = look;
+  shown.append(document.createElement("i"), document.createElement("b"));
+  shown.lastElementChild.textContent = word;
+  made.append(shown);
+  if (reason) made.append(` ${reason}`);
   return made;
 }
 
-function cell(text, name = "td", classes = "") {
+export function cell(text, name = "td", classes = "") {
   const made = document.createElement(name);
   if (name === "th") made.scope = "row";
   made.className = classes;

@@ -26,5 +26,15 @@ def test_faults_that_hold_stay_and_those_that_happened_go() -> None:
     assert failsafe.take_changes() == []
 
 
+def test_another_reason_for_what_holds_is_told_and_the_same_one_is_not() -> None:
+    failsafe = FailSafe(hold_s=1.0)
+    for reason in ("not asked yet", "no answer", "no answer", "refused"):
+        failsafe.hold(Fault.PLC_LOST, reason)
+    assert [change.reason for change in failsafe.take_changes()] == ["not asked yet", "no answer", "refused"]
+    failsafe.clear(Fault.PLC_LOST)
+    failsafe.hold(Fault.PLC_LOST, "refused")
+    assert [change.began for change in failsafe.take_changes()] == [False, True]
+
+
 def test_codes_are_distinct_and_fit_a_register() -> None:
     assert sorted(Fault) == list(range(1, len(Fault) + 1))

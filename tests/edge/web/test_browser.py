@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +13,13 @@ import cv2
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from benchmarks.plc_program import PlcProgram, free_port
 from edge.client import Subscriber
+from edge.config import load_config
 from edge.verdict import Verdict
 from engines.bundle import Bundle
 from tests.conftest import RenderPart
-from tests.edge.conftest import Daemon
+from tests.edge.conftest import CLI, Daemon
 from tests.edge.web.conftest import PASSWORD, PATIENCE_S, StartWeb, Web
 
 # A file's name is the part's id.
@@ -35,13 +38,13 @@ class Line:
         self.web = web
         self._inbox = folder / "in"
         self._render = render
-        self._sent = 0
+        self.sent = 0
 
     def send(self, name: str = "", defect: bool = False) -> str:
         """Let one part arrive, and return its id."""
-        self._sent += 1
-        name = name or f"part-{self._sent}.png"
-        picture = self._render(200 if defect else 100 + self._sent, defect=defect)
+        self.sent += 1
+        name = name or f"part-{self.sent}.png"
+        picture = self._render(200 if defect else 100 + self.sent, defect=defect)
         (self._inbox / f".{name}.part").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
         (self._inbox / f".{name}.part").rename(self._inbox / name)
         return name
@@ -60,6 +63,11 @@ def line(
     tables = (
         f'[archive]\nfolder = "{folder / "archive"}"\nkeep_free_gb = 0.001\n[live]\nbind = "ipc://{folder / "live"}"\n'
     )
+    gateway = (
+        f"[plc]\ntravel = 0.5\nmargin = 0.1\nearly_s = 10.0\nlockout_after = 1\nsilence_s = 10.0\n"
+        f'[plc.modbus]\nhost = "127.0.0.1"\nport = {free_port()}\ntimeout_s = 2.0\nretry_s = 0.05\n'
+        f'[plc.publish]\nbind = "ipc://{folder / "gateway"}"\nheartbeat_s = 0.3\n'
+    )
     daemon = Daemon(
         folder,
         f'station = "cell-7"\n[recipes.flange]\nbundle = "{calibrated_bundle.path}"\n'
@@ -67,7 +75,7 @@ def line(
         f'[publish]\nbind = "ipc://{folder / "verdicts"}"\nheartbeat_s = 0.3\n{tables}',
     )
     try:
-        web = start_web(f'users = "{users_file}"', tables, f"ipc://{folder / 'verdicts'}")
+        web = start_web(f'users = "{users_file}"', tables + gateway, f"ipc://{folder / 'verdicts'}")
         yield Line(folder, daemon, web, render_part)
     finally:
         daemon.kill()
@@ -185,7 +193,7 @@ def test_a_held_picture_stays_and_goes_on(page: Page, line: Line) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_axe_finds_nothing_serious(page: Page, line: Line, node_package: Callable[[str], Path], theme: str) -> None:
-    axe = (node_package(AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    axe = axe_of(node_package)
     page.goto(f"{line.web.url}/login")
     page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
     found = inspected(page, axe)
@@ -201,6 +209,10 @@ def test_axe_finds_nothing_serious(page: Page, line: Line, node_package: Callabl
     page.wait_for_selector("#picture[data-drawn]")
     found += inspected(page, axe)
     assert found == []
+
+
+def axe_of(node_package: Callable[[str], Path]) -> str:
+    return (node_package(AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 def inspected(page: Page, axe: str) -> list[str]:
@@ -231,6 +243,35 @@ def test_nothing_is_wider_than_the_window_or_too_small_for_a_glove(
             _SMALLEST_TARGET,
         )
         assert small == []
+
+
+def test_the_gateway_is_seen_its_lockout_told_and_its_silence_dated(
+    page: Page, line: Line, plc_binary: Path, tmp_path: Path, node_package: Callable[[str], Path]
+) -> None:
+    log_in(page, line)
+    row = page.locator("#gateway-status")
+    expect(row).to_contain_text("no news of it yet", timeout=_MS)
+    station = line.web.stderr.with_name("web.toml")
+    with PlcProgram(plc_binary, tmp_path, port=load_config(station).plc.modbus.port) as plc:
+        plc.image.sensor = line.sent
+        gateway = subprocess.Popen([*CLI, "plc", "--config", str(station)])
+        try:
+            expect(row).to_contain_text("Ready", timeout=_MS)
+            expect(row).to_contain_text("Connected")
+            name = line.send(defect=True)
+            plc.image.sensor = line.sent
+            assert name == f"part-{line.sent}.png"
+            expect(page.locator("#lockout")).to_contain_text("Locked out: 1 defective parts in a row", timeout=_MS)
+            expect(row.locator("td.n")).to_have_text(["0", "1", "0"])
+            assert inspected(page, axe_of(node_package)) == []
+            plc.image.reset = 1
+            expect(page.locator("#lockout")).to_be_hidden(timeout=_MS)
+            expect(row).to_contain_text("Ready")
+        finally:
+            gateway.kill()
+            gateway.wait()
+    expect(row).to_contain_text("no news since", timeout=_MS)
+    expect(page.locator("#state b")).to_have_text("Running")
 
 
 def test_a_page_that_hangs_holds_up_no_verdict(page: Page, line: Line) -> None:
