@@ -12,9 +12,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,29 +101,79 @@ class Vision:
         return now
 
 
-def measure(parts: int, loaded: bool, real_time: bool = False) -> Stamps:
+class Watch:
+    """Who watches the gateway: a subscriber to its heartbeat, and Prometheus. Use it as a context manager.
+
+    Raises PlcLatencyError at the end where nothing was seen, and what watching costs was not measured.
+    """
+
+    def __init__(self) -> None:
+        self._heartbeat, self._metrics = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self._seen = {"heartbeats": 0, "scrapes": 0}
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=watch) for watch in (self._hear, self._scrape)]
+
+    @property
+    def tables(self) -> str:
+        """What the gateway's station file has to say."""
+        return f'[plc.publish]\nbind = "tcp://{self._heartbeat}"\n[plc.metrics]\nbind = "{self._metrics}"\n'
+
+    def __enter__(self) -> Watch:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+        if kind is None and not all(self._seen.values()):
+            raise PlcLatencyError(f"expected to see the gateway while it works, saw {self._seen}")
+
+    def _hear(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+            socket.setsockopt_string(zmq.SUBSCRIBE, "")
+            socket.connect(f"tcp://{self._heartbeat}")
+            while not self._end.is_set():
+                if socket.poll(100):
+                    socket.recv_multipart()
+                    self._seen["heartbeats"] += 1
+
+    def _scrape(self) -> None:
+        while not self._end.wait(1.0):
+            with urllib.request.urlopen(f"http://{self._metrics}/metrics") as page:
+                self._seen["scrapes"] += bool(page.read())
+
+
+def measure(parts: int, loaded: bool, real_time: bool = False, watched: bool = False) -> Stamps:
     """Send `parts` parts down the line, every second one defective; `loaded` with two busy processes a core.
 
-    With `real_time` gateway, PLC and this process have real-time priority, as the gateway's unit may have it.
+    With `real_time` gateway, PLC and this process have real-time priority, as the gateway's unit may have it. With
+    `watched` its heartbeat is subscribed to, and its metrics are fetched every second.
     Raises PlcLatencyError and PlcError.
     """
     with tempfile.TemporaryDirectory(prefix="plc-latency-") as name, _load(loaded), _priority(real_time):
         folder = Path(name)
-        with PlcProgram(build(folder), folder) as plc, Vision() as vision, _gateway(folder, vision, plc):
+        watch = Watch() if watched else None
+        tables = watch.tables if watch else ""
+        with PlcProgram(build(folder), folder) as plc, Vision() as vision, _gateway(folder, vision, plc, tables):
             journal = Journal(folder / "gateway.jsonl")
             _await_ready(vision, journal)
-            sent = _send_parts(plc, vision, parts)
+            with watch or nullcontext():
+                sent = _send_parts(plc, vision, parts)
             return _stamps(plc, journal, sent)
 
 
 def rows(parts: int) -> list[Row]:
-    """Figures in milliseconds: quiet, beside a load, and, where the system allows it, so with real-time priority."""
-    cases = [("quiet", False, False), ("loaded", True, False)]
+    """Figures in milliseconds: quiet, quiet and watched, beside a load, and, if allowed, so with real-time priority."""
+    cases = [("quiet", False, False, False), ("quiet, watched", False, False, True), ("loaded", True, False, False)]
     if _may_have_priority():
-        cases.append(("loaded, real-time priority", True, True))
+        cases.append(("loaded, real-time priority", True, True, False))
     found = []
-    for name, loaded, real_time in cases:
-        stamps = measure(parts, loaded, real_time)
+    for name, loaded, real_time, watched in cases:
+        stamps = measure(parts, loaded, real_time, watched)
         found.append({"machine": name, "parts": parts, **{what: _summary(ms) for what, ms in vars(stamps).items()}})
     return found
 
@@ -194,13 +246,13 @@ def _await_ready(vision: Vision, journal: Journal) -> None:
 
 
 @contextmanager
-def _gateway(folder: Path, vision: Vision, plc: PlcProgram) -> Iterator[None]:
+def _gateway(folder: Path, vision: Vision, plc: PlcProgram, tables: str) -> Iterator[None]:
     station = folder / "station.toml"
     station.write_text(
         f'station = "{_STATION}"\n[recipes.part]\nbundle = "none"\n[cameras.top]\nkind = "folder"\npath = "none"\n'
         f'[plc]\nconnect = "{vision.endpoint}"\ntravel = {_TRAVEL_S}\nmargin = {_MARGIN_S}\npulse_s = {PULSE_S}\n'
         f'lockout_after = 0\n[plc.modbus]\nhost = "127.0.0.1"\nport = {plc.port}\ntimeout_s = 1.0\n'
-        f'[plc.log]\npath = "{folder}/gateway.jsonl"\n'
+        f'[plc.log]\npath = "{folder}/gateway.jsonl"\n{tables}'
     )
     with (folder / "gateway.log").open("wb") as log:
         process = subprocess.Popen([*_CLI, "plc", "--config", str(station)], stdout=log, stderr=log)

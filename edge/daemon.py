@@ -14,6 +14,7 @@ from edge.cameras.camera import Camera
 from edge.cameras.kinds import make_camera
 from edge.config import StationConfig
 from edge.health import Condition
+from edge.metrics.exposition import StationCollector
 from edge.metrics.of_pipeline import PipelineFigures
 from edge.metrics.server import MetricsServer
 from edge.pipeline import Pipeline
@@ -52,7 +53,7 @@ def run_station(
         log.follow(pipeline)
         if config.metrics is not None:
             figures = PipelineFigures(pipeline, log.recorder, config.pipeline.hang_s)
-            served = context.enter_context(MetricsServer(config.metrics, figures))
+            served = context.enter_context(MetricsServer("metrics", config.metrics, StationCollector(figures)))
             _log.info("metrics are at http://%s/metrics", served.address)
         reloader = Reloader(config, read_again or (lambda: config))
         changer = context.enter_context(RecipeChanger(lambda: reloader.config, shelf, lambda: pipeline.lanes))

@@ -1,7 +1,7 @@
 """`/metrics`, `/healthz` and `/readyz` over HTTP, from the standard library's server in threads of its own.
 
-Nobody who reads can hold up the station: there are as many readers at a time as `_MOST_READERS`, each has some seconds
-and sends a request line and headers, of which nothing is kept.
+Nobody who reads can hold up what is shown: there are as many readers at a time as `_MOST_READERS`, each has some
+seconds and sends a request line and headers, of which nothing is kept.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
-from edge.metrics.station import Station
+from edge.metrics.subject import Subject
 from edge.metrics.table import MetricsTable
-from edge.verdict import State
 from engines.errors import ConfigError
 from engines.extras import import_extra
 
@@ -29,28 +28,27 @@ _STOP_S = 5.0
 
 
 class MetricsServer:
-    """Serves one station's figures while it is entered. `address` is where, as `host:port`."""
+    """Serves one subject's figures while it is entered. `address` is where, as `host:port`."""
 
-    def __init__(self, table: MetricsTable, station: Station) -> None:
-        """Bind. Raises ConfigError for an address that is taken, impossible, or open to others without leave.
+    def __init__(self, key: str, table: MetricsTable, subject: Subject) -> None:
+        """Bind; `key` is the table's in the station file.
 
-        Raises UsageError where the extra `web` is not installed.
+        Raises ConfigError for an address that is taken, impossible, or open to others without leave, and UsageError
+        where the extra `web` is not installed.
         """
         host, _, port = table.bind.rpartition(":")
         host = host.strip("[]")
         if not table.allow_remote and not _is_local(host):
             raise ConfigError(
-                f"metrics.bind: other machines can reach {table.bind}, and whoever does reads the figures: bind to "
-                "127.0.0.1, or set `metrics.allow_remote = true`"
+                f"{key}.bind: other machines can reach {table.bind}, and whoever does reads the figures: bind to "
+                f"127.0.0.1, or set `{key}.allow_remote = true`"
             )
         prometheus = import_extra("prometheus_client", "web")
         registry = prometheus.CollectorRegistry()
         prometheus.ProcessCollector(registry=registry)
-        from edge.metrics.exposition import StationCollector
-
-        registry.register(StationCollector(station))
-        self._server = _bound(host, int(port), table.bind)
-        self._server.pages = Pages(prometheus, registry, station)
+        registry.register(subject)
+        self._server = _bound(host, int(port), key, table.bind)
+        self._server.pages = Pages(prometheus, registry, subject)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
     @property
@@ -74,29 +72,27 @@ class MetricsServer:
 class Pages:
     """What there is to read, by path: status, content type, and body."""
 
-    def __init__(self, prometheus: Any, registry: Any, station: Station) -> None:
+    def __init__(self, prometheus: Any, registry: Any, subject: Subject) -> None:
         self._prometheus = prometheus
         self._registry = registry
-        self._station = station
+        self._subject = subject
 
     def read(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         """The page at `path`."""
         if path == "/metrics":
             return HTTPStatus.OK, self._prometheus.CONTENT_TYPE_LATEST, self._prometheus.generate_latest(self._registry)
         if path == "/healthz":
-            stuck = self._station.stuck()
+            stuck = self._subject.stuck()
             return _said(HTTPStatus.SERVICE_UNAVAILABLE if stuck else HTTPStatus.OK, stuck or "it lives")
         if path == "/readyz":
-            beat = self._station.status()
-            ready = beat.state is State.RUNNING
-            said = f"{beat.state.value}: {beat.reason}" if beat.reason else beat.state.value
+            ready, said = self._subject.readiness()
             return _said(HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, said)
         return _said(HTTPStatus.NOT_FOUND, "there are /metrics, /healthz and /readyz")
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # A reader that is slow must not keep the station from ending.
+    # A reader that is slow must not keep the process from ending.
     block_on_close = False
     pages: Pages
 
@@ -166,12 +162,12 @@ def _said(status: HTTPStatus, text: str) -> tuple[HTTPStatus, str, bytes]:
     return status, "text/plain; charset=utf-8", f"{text}\n".encode()
 
 
-def _bound(host: str, port: int, address: str) -> _Server:
+def _bound(host: str, port: int, key: str, address: str) -> _Server:
     try:
         return (_ServerV6 if ":" in host else _Server)((host, port))
     except (OSError, OverflowError) as error:
         why = error.strerror if isinstance(error, OSError) else "a port is at most 65535"
-        raise ConfigError(f"metrics.bind: cannot listen on {address}: {why}; name a free address") from None
+        raise ConfigError(f"{key}.bind: cannot listen on {address}: {why}; name a free address") from None
 
 
 def _is_local(host: str) -> bool:

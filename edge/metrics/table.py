@@ -1,4 +1,4 @@
-"""The table `[metrics]` of the station file."""
+"""The tables `[metrics]` and `[plc.metrics]` of the station file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.table import Table
 
 
 class MetricsTable(Table, frozen=True, kw_only=True):
-    """Where the station's figures can be fetched over HTTP, for Prometheus ([metrics](metrics.md))."""
+    """Where figures can be fetched over HTTP, for Prometheus ([metrics](metrics.md))."""
 
     bind: Annotated[
         Annotated[str, msgspec.Meta(pattern=r"^[^\s/]+:\d{1,5}$(?!\n)")],

@@ -10,11 +10,13 @@ from types import FrameType, TracebackType
 
 from edge.client import Subscriber
 from edge.config import StationConfig
+from edge.metrics.server import MetricsServer
 from edge.plc.announcer import Announcer
 from edge.plc.audit import Audit
 from edge.plc.background import Background
 from edge.plc.caller import Caller
 from edge.plc.controller import Controller
+from edge.plc.exposition import GatewayCollector
 from edge.plc.figures import Figures
 from edge.plc.gateway import Gateway
 from edge.plc.gpio import Gpio
@@ -108,6 +110,10 @@ def _shown(config: StationConfig, table: PlcTable, figures: Figures) -> Iterator
             worker = Worker("announcer", Announcer(config.station, table.publish, config.security, figures))
             worker.start()
             stack.callback(worker.stop, _STOP_S)
+        if table.metrics is not None:
+            subject = GatewayCollector(config.station, figures, config.pipeline.hang_s)
+            served = stack.enter_context(MetricsServer("plc.metrics", table.metrics, subject))
+            _log.info("metrics of the gateway are at http://%s/metrics", served.address)
         yield
 
 

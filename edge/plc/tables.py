@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge.metrics.table import MetricsTable
 from edge.table import Address, Count, Name, Seconds, Table
 
 
@@ -197,6 +198,7 @@ class PlcTable(Table, frozen=True, kw_only=True):
     mqtt: MqttTable | None = None
     log: LogTable | None = None
     publish: AnnounceTable | None = None
+    metrics: MetricsTable | None = None
 
     def contradictions(self, cameras: Collection[str], controlled: bool) -> Iterator[str]:
         """What cannot be, or not be safe, in a station with these cameras, with a control socket where `controlled`."""

@@ -150,6 +150,20 @@ def endpoint() -> str:
 
 
 @pytest.fixture
+def free_address() -> str:
+    """Another one, without `tcp://`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.fixture
+def promtool(peer: Callable[[str], Path]) -> Path:
+    """Prometheus's own checker."""
+    return peer("promtool")
+
+
+@pytest.fixture
 def listener(endpoint: str) -> Iterator[Listener]:
     """A subscriber to `endpoint` that collects everything."""
     with Subscriber(endpoint) as subscriber:

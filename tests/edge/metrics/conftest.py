@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -97,22 +95,6 @@ def fetch(address: str, path: str = "/metrics") -> tuple[int, str]:
             return page.status, page.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
-
-
-@pytest.fixture
-def promtool() -> str:
-    """Prometheus's own checker."""
-    program = shutil.which("promtool")
-    if program is None:
-        pytest.skip("promtool is not installed: make system-deps")
-    return program
-
-
-@pytest.fixture
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 @pytest.fixture

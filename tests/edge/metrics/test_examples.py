@@ -14,6 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from edge.metrics.exposition import StationCollector
+from edge.plc.exposition import GatewayCollector
+from edge.plc.figures import Figures as GatewayFigures
 from tests.edge.metrics.conftest import Figures
 
 EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
@@ -26,6 +28,7 @@ def known(figures: Figures) -> dict[str, set[str]]:
     """Names of the samples that are exported, each with its labels."""
     registry = CollectorRegistry()
     registry.register(StationCollector(figures))
+    registry.register(GatewayCollector("cell-7", GatewayFigures(has_plc=True), 30.0))
     ProcessCollector(registry=registry)
     found: dict[str, set[str]] = {"up": {"job", "instance"}}
     for family in registry.collect():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from edge.metrics import server as module
+from edge.metrics.exposition import StationCollector
 from edge.metrics.server import MetricsServer
 from edge.metrics.table import MetricsTable
 from edge.verdict import State
@@ -16,7 +17,7 @@ from tests.edge.metrics.conftest import Figures, fetch
 
 @pytest.fixture
 def address(figures: Figures) -> Iterator[str]:
-    with MetricsServer(MetricsTable(bind="127.0.0.1:0"), figures) as served:
+    with MetricsServer("metrics", MetricsTable(bind="127.0.0.1:0"), StationCollector(figures)) as served:
         yield served.address
 
 
@@ -65,7 +66,7 @@ def test_readers_who_never_finish_are_cut_off_and_keep_nobody_out(
     figures: Figures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_READER_S", 0.5)
-    with MetricsServer(MetricsTable(bind="127.0.0.1:0"), figures) as served:
+    with MetricsServer("metrics", MetricsTable(bind="127.0.0.1:0"), StationCollector(figures)) as served:
         host, port = served.address.split(":")
         slow = [socket.create_connection((host, int(port))) for _ in range(20)]
         deadline = time.monotonic() + 30
@@ -95,11 +96,13 @@ def test_readers_who_break_off_cost_nothing(address: str) -> None:
 @pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0", "10.0.0.1:9464", "station.local:9464", ":9464", "*:9464"])
 def test_what_others_can_reach_takes_leave(figures: Figures, bind: str) -> None:
     with pytest.raises(ConfigError, match=r"metrics\.bind: other machines can reach .*allow_remote"):
-        MetricsServer(MetricsTable(bind=bind), figures)
+        MetricsServer("metrics", MetricsTable(bind=bind), StationCollector(figures))
 
 
 def test_with_leave_it_listens_everywhere(figures: Figures) -> None:
-    with MetricsServer(MetricsTable(bind="0.0.0.0:0", allow_remote=True), figures) as served:
+    with MetricsServer(
+        "metrics", MetricsTable(bind="0.0.0.0:0", allow_remote=True), StationCollector(figures)
+    ) as served:
         assert fetch(f"127.0.0.1:{served.address.rpartition(':')[2]}")[0] == 200
 
 
@@ -107,7 +110,7 @@ def test_with_leave_it_listens_everywhere(figures: Figures) -> None:
 def test_an_address_that_cannot_be_listened_on_is_named(figures: Figures, address: str, bind: str) -> None:
     table = MetricsTable(bind=address if bind == "taken" else bind, allow_remote=True)
     with pytest.raises(ConfigError, match=r"metrics\.bind: cannot listen on"):
-        MetricsServer(table, figures)
+        MetricsServer("metrics", table, StationCollector(figures))
 
 
 def speak(address: str, words: str) -> bytes:
