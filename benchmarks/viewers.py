@@ -49,7 +49,14 @@ class Viewers:
             with log.open("wb") as sink:
                 command = [sys.executable, "-c", _SERVE, "web", "--config", str(self._folder / self._station_file)]
                 self._processes.append(subprocess.Popen(command, stderr=sink, cwd=REPOSITORY))
-            command = [sys.executable, "-m", "benchmarks.viewers", self._url(log), self._camera, str(self._count)]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.viewers",
+                await_page(log, self._processes[0]),
+                self._camera,
+                str(self._count),
+            ]
             self._processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY))
         except BaseException:
             self._end()
@@ -70,20 +77,22 @@ class Viewers:
             raise ViewersError("the viewers took no picture: they watched nothing, and what they cost is not measured")
         return taken
 
-    def _url(self, log: Path) -> str:
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline and self._processes[0].poll() is None:
-            if found := re.search(r"is shown on (\S+)", log.read_text()):
-                return found[1]
-            time.sleep(_LOOK_S)
-        raise ViewersError(f"the page is not shown: {log.read_text().splitlines()[-1:]}")
-
     def _end(self) -> None:
         for process in self._processes:
             process.kill()
             process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def await_page(log: Path, process: subprocess.Popen[bytes]) -> str:
+    """The address of the page that a process shows, from what it logs. Raises ViewersError where it shows none."""
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r"is shown on (\S+)", log.read_text()):
+            return found[1]
+        time.sleep(_LOOK_S)
+    raise ViewersError(f"the page is not shown: {log.read_text().splitlines()[-1:]}")
 
 
 class Reader:

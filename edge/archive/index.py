@@ -257,12 +257,18 @@ def _check(database: sqlite3.Connection, path: Path, read_only: bool) -> None:
 
 def _unopened(path: Path, error: sqlite3.Error) -> str:
     problem = f"expected the index of an archive at {path}, which cannot be opened: {error}"
-    if not path.exists() or os.access(path.parent, os.W_OK):
+    try:
+        owner = path.stat().st_uid
+    except PermissionError:
+        return f"{problem}; the user {os.geteuid()} may not look into {path.parent}: read as the user of the daemon"
+    except OSError:
+        return problem
+    if os.access(path.parent, os.W_OK):
         return problem
     # While the daemon runs a reader finds its -shm file; when it has ended, the first reader has to make one.
     return (
         f"{problem}; the user {os.geteuid()} may not write in {path.parent}, which SQLite takes from readers while the "
-        f"daemon does not run: read as the user {path.stat().st_uid}, or start the daemon"
+        f"daemon does not run: read as the user {owner}, or start the daemon"
     )
 
 

@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from types import TracebackType
 from typing import Any
 
@@ -99,6 +100,10 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int]) -> None:
         self._room = threading.BoundedSemaphore(_MOST_READERS)
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's asks for the name of the address, and waits for a name server that does not answer.
+        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._room.acquire(blocking=False):

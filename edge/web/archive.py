@@ -78,7 +78,7 @@ class Archive:
     def _opened(self) -> ArchiveIndex:
         if self._index is None:
             # SQLite's readers of an index in WAL mode write a file of locks beside it.
-            if self._folder.exists() and not os.access(self._folder, os.W_OK):
+            if os.access(self._folder, os.F_OK) and not os.access(self._folder, os.W_OK):
                 why = "cannot be read by who may not write there; run the page as the daemon's user"
                 raise ArchiveError(f"the archive in {self._folder} {why}")
             self._index = ArchiveIndex.open(self._folder)

@@ -1,4 +1,4 @@
-// The last rejects: from the archive with their pictures, else as they come.
+// The last rejects, as they come, and from the archive with their pictures once they are there.
 const MOST = 12;
 // The archive writes behind the verdict, in its own time.
 const LOOKS_AGAIN_MS = [150, 600, 2500];
@@ -10,31 +10,34 @@ export class Rejects {
     this.archived = archived;
     this.shown = "";
     this.recent = [];
+    this.kept = [];
     this.timers = [];
     if (archived) this.load();
   }
 
   take(parts) {
     if (!parts.length) return;
-    if (this.archived) {
-      this.timers.forEach(clearTimeout);
-      this.timers = LOOKS_AGAIN_MS.map((ms) => setTimeout(() => this.load(), ms));
-      // What comes without a pause must not put the first look off for ever.
-      if (performance.now() - (this.loadedAt ?? 0) > 1000) this.load();
-    } else {
-      this.recent = [...parts.toReversed(), ...this.recent].slice(0, MOST);
-      this.show(this.recent);
-    }
+    this.recent = [...parts.toReversed(), ...this.recent].slice(0, MOST);
+    this.show();
+    if (!this.archived) return;
+    this.timers.forEach(clearTimeout);
+    this.timers = LOOKS_AGAIN_MS.map((ms) => setTimeout(() => this.load(), ms));
+    // What comes without a pause must not put the first look off for ever.
+    if (performance.now() - (this.loadedAt ?? 0) > 1000) this.load();
   }
 
   async load() {
     this.loadedAt = performance.now();
     const response = await fetch("/rejects").catch(() => null);
-    if (response?.ok) this.show(await response.json());
+    if (!response?.ok) return;
+    this.kept = await response.json();
+    this.show();
   }
 
-  show(parts) {
-    const key = parts.map((part) => part.key ?? part.seq).join();
+  show() {
+    const newest = this.kept[0]?.captured_at ?? "";
+    const parts = [...this.recent.filter((part) => part.captured_at > newest), ...this.kept].slice(0, MOST);
+    const key = parts.map((part) => part.key ?? `${part.session_id} ${part.seq}`).join();
     if (key === this.shown) return;
     this.shown = key;
     document.getElementById("no-rejects").hidden = parts.length > 0;

@@ -164,6 +164,8 @@ def test_a_reader_who_may_not_write_reads_while_the_writer_runs_and_is_told_what
         store.add([bare()])
         assert read().stdout == "1\n"
     assert re.search(r"the user 65534 may not write in .*: read as the user 0, or start the daemon", read().stderr)
+    tmp_path.chmod(0o700)
+    assert re.search(r"the user 65534 may not look into .*: read as the user of the daemon", read().stderr)
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])

@@ -115,6 +115,13 @@ def test_the_gateway_takes_its_key_as_a_credential(unit: Unit) -> None:
     assert [line for line in unit(keyed) if "gateway.key" in line] == []
 
 
+def test_a_gateway_that_publishes_takes_the_key_of_the_station(unit: Unit) -> None:
+    keys, key = '[security]\nkeys = "/etc/k"\n', "LoadCredential=station.key:/etc/k/station.key"
+    publish = '\n[plc.publish]\nbind = "tcp://127.0.0.1:5557"\n'
+    assert key not in unit(keys + PLC, gateway=True)
+    assert key in unit(keys + PLC + publish, gateway=True)
+
+
 def test_the_page_is_the_daemons_user_and_gives_way_to_it(unit: Unit, page: Unit) -> None:
     daemon = {line for line in unit() if line.startswith(("User=", "DynamicUser=", "StateDirectory="))}
     assert daemon == {"User=edge-inspect", "DynamicUser=yes", "StateDirectory=edge-inspect"}

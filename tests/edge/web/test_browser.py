@@ -13,6 +13,7 @@ import cv2
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from benchmarks.page_latency import OBSERVE, delays_ms
 from benchmarks.plc_program import PlcProgram, free_port
 from edge.client import Subscriber
 from edge.config import load_config
@@ -35,6 +36,7 @@ class Line:
 
     def __init__(self, folder: Path, daemon: Daemon, web: Web, render: RenderPart) -> None:
         self.daemon = daemon
+        self.address = f"ipc://{folder / 'verdicts'}"
         self.web = web
         self._inbox = folder / "in"
         self._render = render
@@ -163,6 +165,27 @@ def test_a_reject_is_seen_found_and_looked_at_by_keyboard_alone(page: Page, line
     assert page.title() != "owned"
 
 
+def test_a_reject_appears_by_itself_after_its_verdict(page: Page, line: Line) -> None:
+    page.add_init_script(OBSERVE)
+    log_in(page, line)
+    with Subscriber(line.address) as subscriber:
+        good = line.send()
+        expect(page.locator("#part")).to_have_text(good, timeout=_MS)
+        name = line.send(defect=True)
+        expect(page.locator("#rejects b").first).to_have_text(name, timeout=_MS)
+        await_picture(page, name)
+        verdict = None
+        while verdict is None or verdict.part_id != name:
+            heard = subscriber.receive(PATIENCE_S)
+            verdict = heard if isinstance(heard, Verdict) else verdict
+    # What was seen is kept in the page: a reload would have lost the good part.
+    seen = page.evaluate("() => window.seen")
+    assert [each["text"] for each in seen if each["place"] == "lamp"][-2:] == [good, name]
+    lamp, picture, gallery = (ms for (ms,) in delays_ms([verdict], seen).values())
+    assert 0 <= lamp <= gallery
+    assert picture >= 0
+
+
 def test_the_heat_map_is_warm_where_the_scratch_is_and_nowhere_on_a_good_part(page: Page, line: Line) -> None:
     log_in(page, line)
     warm = """() => {
@@ -276,8 +299,7 @@ def test_the_gateway_is_seen_its_lockout_told_and_its_silence_dated(
 
 def test_a_page_that_hangs_holds_up_no_verdict(page: Page, line: Line) -> None:
     log_in(page, line)
-    address = line.web.stderr.with_name("web.toml").read_text().partition('[publish]\nbind = "')[2].partition('"')[0]
-    with Subscriber(address) as subscriber:
+    with Subscriber(line.address) as subscriber:
         line.web.process.send_signal(signal.SIGSTOP)
         try:
             names = {line.send() for _ in range(3)}

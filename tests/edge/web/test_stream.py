@@ -12,8 +12,9 @@ import pytest
 import zmq
 
 from edge.verdict import encode
+from edge.web.users import Role, UserFile
 from tests.edge.messages import beat, verdict
-from tests.edge.web.conftest import StartWeb, Web
+from tests.edge.web.conftest import PASSWORD, Client, StartWeb, Web, field
 
 
 @pytest.fixture
@@ -59,6 +60,36 @@ def test_a_reader_that_reads_nothing_is_dropped_and_takes_no_memory(
             assert time.monotonic() < deadline, web.stderr.read_text()
         assert reading.recv(1 << 20)
     assert _memory_kib(web) - before_kib < 40_000
+
+
+def test_who_is_logged_out_or_removed_hears_nothing_more(
+    start_web: StartWeb, address: tuple[str, threading.Event], tmp_path: Path
+) -> None:
+    users = UserFile(tmp_path / "users.json")
+    for name in ("vera", "oleg"):
+        users.add(name, Role.VIEWER, PASSWORD)
+    web = start_web(f'users = "{users.path}"', publish=address[0])
+    vera, oleg = web.client(), web.client()
+    vera.log_in("vera")
+    oleg.log_in("oleg")
+    with _events(vera) as told_vera, _events(oleg) as told_oleg:
+        assert told_vera.recv(1 << 20)
+        users.remove("vera")
+        while told_vera.recv(1 << 20):
+            pass
+        assert told_oleg.recv(1 << 20)
+        assert oleg.post("/logout", {"csrf": field(oleg.get("/"), "csrf")}).status == 303
+        while told_oleg.recv(1 << 20):
+            pass
+
+
+def _events(client: Client) -> socket.socket:
+    """A stream of events that has begun."""
+    stream = socket.create_connection(("127.0.0.1", client.port), timeout=30)
+    cookie = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+    stream.sendall(f"GET /events HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n".encode())
+    assert b"200 OK" in stream.recv(1 << 10)
+    return stream
 
 
 def _memory_kib(web: Web) -> int:
