@@ -123,5 +123,5 @@ def _footer(found: Audit) -> str:
     return escape(
         f"{found.backbone} up to level 3, weights {found.weights.source} (sha256 {found.weights.sha256[:12]}); "
         f"field {found.preprocessing.field}. A score is the largest, over the picture's patches, mean distance to the "
-        "nearest patch of the 30 % of the compared photographs that are nearest."
+        "nearest patch of the three compared photographs that are nearest."
     )

@@ -1,8 +1,9 @@
 """Photographs scored against each other, with none of them known to be good (mutual scoring, MuSc, arXiv 2401.16753).
 
-What a good part shows, most of the other photographs show as well; a defect is found in few others or in none. So a
-patch is scored by its distance to the nearest patch of each other photograph, averaged over the 30 % that are nearest.
-The share leaves room for parts that come in several kinds; a defect on more than 30 % of the parts is a kind to it.
+What a good part shows, other photographs show as well; a defect is found in none. So a patch is scored by its distance
+to the nearest patch of each other photograph, averaged over the three that are nearest. The paper averages the nearest
+30 %; where parts lie in any direction, or each is a little different, most of those do not show the place at all
+(docs/photographs.md has what both find). What three photographs and more share is looked for in `repeats`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from torch.nn import functional
 
 from trainer.memory_bank import coarse_products
 
+# Photographs that a score is the mean over, and the share of them that what repeats is looked for in.
+NEAREST = 3
 NEAREST_SHARE = 0.3
-# Photographs that each one is compared with, where there are more: a share of 30 % is then 30 photographs, and time
-# grows with the number of photographs and not with its square.
-MOST_REFERENCES = 100
+# Photographs that each one is compared with, where there are more: time grows with their number and not its square.
+MOST_REFERENCES = 300
 # Components that are kept of a patch's direction; a coreset is chosen on as many.
 COMPONENTS = 128
 
@@ -109,8 +111,8 @@ class References:
 class MutualScores:
     """What comparing gave, float32 `(N, P)` each.
 
-    `scores` are patches' mean distance to the nearest 30 % of the references, `nearest` the distance to the first of
-    those, `reach` to the last.
+    `scores` are patches' mean distance to the three nearest references, `nearest` the distance to the first of those,
+    `reach` to the last of the nearest 30 %.
     """
 
     scores: NDArray[np.float32]
@@ -126,15 +128,24 @@ def score_mutually(photographs: Compressed, references: References, progress: Pr
     shape = photographs.patches.shape[:2]
     found = MutualScores(*(np.empty(shape, np.float32) for _ in range(3)))
     for image in range(len(photographs)):
-        nearest = nearest_share(references.distances(photographs.of(image), [image]))
-        found.scores[image] = nearest.mean(1).numpy()
+        distances = references.distances(photographs.of(image), [image])
+        nearest = nearest_share(distances)
+        found.scores[image] = rarity(distances).numpy()
         found.nearest[image], found.reach[image] = nearest[:, 0].numpy(), nearest[:, -1].numpy()
         if progress:
             progress(image + 1, len(photographs))
     return found
 
 
+def rarity(distances: Tensor) -> Tensor:
+    """The score of each patch: the mean of its three least `distances` `(P, R)` of those that are finite, `(P,)`."""
+    return distances.topk(min(NEAREST, _finite(distances)), largest=False).values.mean(1)
+
+
 def nearest_share(distances: Tensor) -> Tensor:
     """The nearest 30 % of those of `distances` `(P, R)` that are finite, ascending: `(P, K)`, K at least 1."""
-    finite = int(distances[0].isfinite().sum())
-    return distances.topk(max(1, round(NEAREST_SHARE * finite)), largest=False).values
+    return distances.topk(max(1, round(NEAREST_SHARE * _finite(distances))), largest=False).values
+
+
+def _finite(distances: Tensor) -> int:
+    return int(distances[0].isfinite().sum())

@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainer.mutual import Compressed, MutualScores, Progress, References, nearest_share
+from trainer.mutual import Compressed, MutualScores, Progress, References, nearest_share, rarity
 
 # A scratch no larger than one patch touches the nine that are averaged over their neighbours; some of them are rare.
 FEWEST_PATCHES = 2
 FEWEST_PHOTOGRAPHS = 3
 # Of a repeated defect nearly all pairs are joined; parts that lie in similar directions form chains.
 LEAST_DENSITY = 0.5
+# Of the photographs whose rarest patch is no rarer than one that may belong to what repeats.
+_UNREMARKABLE = 0.25
 # Of the photographs that are like most others. A group is worth a look where its own, compared with all but their
 # fellows, would mostly be beyond them.
 _ORDINARY = 0.8
@@ -70,10 +72,10 @@ def find_communities(
 def suspicious_patches(mutual: MutualScores) -> NDArray[np.bool_]:
     """Patches `(N, P)` that a few photographs resemble closely, and that would else be among the rarest of the set.
 
-    Rare: the last of the nearest 30 % is farther than in the rarest patch of half of the photographs. Closely: the
+    Rare: the last of the nearest 30 % is farther than in the rarest patch of a quarter of the photographs. Closely: the
     first is at less than half of that.
     """
-    rare = float(np.median(mutual.reach.max(axis=1)))
+    rare = float(np.quantile(mutual.reach.max(axis=1), _UNREMARKABLE))
     return np.asarray((mutual.reach > rare) & (mutual.nearest < mutual.reach / 2))
 
 
@@ -109,7 +111,7 @@ def score_without_fellows(
         if np.isin(references.chosen, members, invert=True).sum() < 2:
             continue
         for image in members:
-            fresh[image] = nearest_share(references.distances(photographs.of(int(image)), members)).mean(1).numpy()
+            fresh[image] = rarity(references.distances(photographs.of(int(image)), members)).numpy()
     return fresh
 
 

@@ -12,6 +12,7 @@ from trainer.mutual import (
     References,
     choose_references,
     nearest_share,
+    rarity,
     score_mutually,
 )
 
@@ -46,6 +47,13 @@ def test_a_patch_that_no_other_photograph_has_scores_highest() -> None:
     assert np.unravel_index(mutual.scores.argmax(), mutual.scores.shape) == (13, 5)
     assert (mutual.nearest <= mutual.scores + 1e-6).all()
     assert (mutual.scores <= mutual.reach + 1e-6).all()
+
+
+@pytest.mark.parametrize(("references", "expected"), [(2, 4.0), (3, 3.0), (9, 2.0)])
+def test_a_score_is_the_mean_over_the_three_nearest(references: int, expected: float) -> None:
+    """Distances 4, 2, 3, 1, 7, 7 ... after the photograph itself."""
+    distances = torch.tensor([[torch.inf, 4, 2, 3, 1, 7, 7, 7, 7]])[:, :references]
+    assert rarity(distances).tolist() == [expected]
 
 
 @pytest.mark.parametrize(("references", "kept"), [(2, 1), (11, 3), (101, 30)])
