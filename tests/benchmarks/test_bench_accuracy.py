@@ -133,7 +133,7 @@ def test_the_documented_commands_are_understood() -> None:
     assert len(found) >= 3
     for options in found:
         assert {folder.name for folder in options.data} <= {"mvtec_screw", "magnetic_tile", "casting_impeller"}
-    assert (found[0].recipe, found[0].seeds, found[0].field) == (["paper"], 3, ["crop", "full"])
+    assert (found[0].recipe, found[0].seeds, found[0].field) == (["paper", "default"], 5, ["crop"])
 
 
 def test_a_quick_run_is_one_seed_and_few_epochs(
