@@ -7,6 +7,7 @@ removed or changes its meaning only with a new one. `docs/verdict-protocol.md` d
 from __future__ import annotations
 
 from enum import Enum
+from typing import TypeVar
 
 import msgspec
 
@@ -222,6 +223,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     archive: ArchiveStatus | None = None
 
 
+_Published = TypeVar("_Published", bound=Message)
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Verdict | Heartbeat)
 
@@ -233,13 +235,21 @@ def encode(message: Verdict | Heartbeat) -> bytes:
 
 def decode(data: bytes) -> Verdict | Heartbeat:
     """Decode one message. Unknown fields are ignored. Raises MessageError for another schema or foreign bytes."""
+    return decode_message(_DECODER, data, "a verdict or heartbeat")
+
+
+def decode_message(decoder: msgspec.json.Decoder[_Published], data: bytes, what: str) -> _Published:
+    """Decode one message of the types that `decoder` knows, called `what` in errors. Unknown fields are ignored.
+
+    Raises MessageError for another schema or foreign bytes.
+    """
     try:
-        message = _DECODER.decode(data)
+        message = decoder.decode(data)
     except UNREADABLE as error:
-        raise MessageError(f"expected a verdict or heartbeat of schema {SCHEMA}, found other bytes: {error}") from None
+        raise MessageError(f"expected {what} of schema {SCHEMA}, found other bytes: {error}") from None
     if message.schema != SCHEMA:
         raise MessageError(
-            f"expected messages of schema {SCHEMA}, found schema {message.schema}; "
+            f"expected {what} of schema {SCHEMA}, found schema {message.schema}; "
             "install the same version of edge-inspect on both sides"
         )
     return message

@@ -6,8 +6,7 @@ from enum import Enum
 
 import msgspec
 
-from edge.verdict import SCHEMA, Message, MessageError
-from engines.foreign import UNREADABLE
+from edge.verdict import Message, decode_message
 
 
 class GatewayState(str, Enum):
@@ -68,16 +67,7 @@ def encode(message: GatewayHeartbeat) -> bytes:
 
 def decode(data: bytes) -> GatewayHeartbeat:
     """Decode a heartbeat. Unknown fields are ignored. Raises MessageError for another schema or foreign bytes."""
-    try:
-        message = _DECODER.decode(data)
-    except UNREADABLE as error:
-        raise MessageError(f"expected a gateway's heartbeat of schema {SCHEMA}, found other bytes: {error}") from None
-    if message.schema != SCHEMA:
-        raise MessageError(
-            f"expected a gateway's heartbeat of schema {SCHEMA}, found schema {message.schema}; "
-            "install the same version of edge-inspect on both sides"
-        )
-    return message
+    return decode_message(_DECODER, data, "a gateway's heartbeat")
 
 
 def gateway_topic(station: str) -> str:
