@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import ExitStack
 
 import zmq
 
 from edge.config import SecurityTable
 from edge.gate import Gate, open_gate
-from edge.sockets import bind_problem
-from engines.errors import ConfigError
+from edge.sockets import listen
 
 _log = logging.getLogger(__name__)
 _LINGER_MS = 2000
@@ -33,28 +33,24 @@ class Broadcast:
         self._bind = bind
         self._security = security
         self._high_water = high_water
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._stack = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
         self._gate_due = 0.0
 
     def open(self) -> None:
         """Bind. Raises ConfigError that names the address when it is taken, impossible, or reachable without keys."""
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
+        context: zmq.Context[zmq.Socket[bytes]] = self._stack.enter_context(zmq.Context())
+        self._socket = self._stack.enter_context(context.socket(zmq.XPUB))
         self._socket.set_hwm(self._high_water)
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION)
         # Otherwise only the first subscription to a topic would be seen, and later readers not be told the last value.
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._gate = open_gate(self._context, self._key, self._bind, self._security)
+        self._gate = open_gate(context, self._key, self._bind, self._security)
         if self._gate is not None:
-            self._gate.guard(self._socket)
-        try:
-            self._socket.bind(self._bind)
-        except zmq.ZMQError as error:
-            raise ConfigError(bind_problem(self._key, self._bind, error)) from None
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            self._stack.enter_context(self._gate).guard(self._socket)
+        self.endpoint = listen(self._socket, self._key, self._bind)
 
     def attend(self) -> None:
         """Let in who may come, and cut off who may not any more. Call it several times a second."""
@@ -87,10 +83,5 @@ class Broadcast:
 
     def close(self) -> None:
         """Close the socket; what subscribers have not taken yet is still sent, for two seconds at most."""
-        if self._gate is not None:
-            self._gate.close()
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = self._gate = None
+        self._stack.close()
+        self._socket = self._gate = None

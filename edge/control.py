@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,10 +22,10 @@ from edge.config import ControlTable, SecurityTable
 from edge.gate import Gate, open_gate
 from edge.keys import Role
 from edge.requests import AUDITED, READING, Refused, Reply, Request, decode_request, encode
-from edge.sockets import bind_problem
+from edge.sockets import listen
 from edge.verdict import MessageError
 from edge.worker import Job
-from engines.errors import ConfigError, InspectError
+from engines.errors import InspectError
 
 _log = logging.getLogger(__name__)
 LONGEST_REQUEST = 1 << 16
@@ -56,7 +57,7 @@ class Control(Job):
         self._recorder = recorder
         self._answers: dict[type[Request], Callable[..., Answer]] = {}
         self._under_way: list[_UnderWay] = []
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._open = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
         self._gate: Gate | None = None
 
@@ -66,18 +67,14 @@ class Control(Job):
 
     def setup(self) -> None:
         """Bind. Raises ConfigError that names the address when it is taken, impossible, or reachable without keys."""
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
+        context: zmq.Context[zmq.Socket[bytes]] = self._open.enter_context(zmq.Context())
+        self._socket = self._open.enter_context(context.socket(zmq.ROUTER))
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_REQUEST)
-        self._gate = open_gate(self._context, "control.bind", self._bind, self._security)
+        self._gate = open_gate(context, "control.bind", self._bind, self._security)
         if self._gate is not None:
-            self._gate.guard(self._socket)
-        try:
-            self._socket.bind(self._bind)
-        except zmq.ZMQError as error:
-            raise ConfigError(bind_problem("control.bind", self._bind, error)) from None
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            self._open.enter_context(self._gate).guard(self._socket)
+        self.endpoint = listen(self._socket, "control.bind", self._bind)
 
     def step(self, stopping: threading.Event) -> bool:
         """Answer what has come, and what has been done meanwhile. It never ends by itself."""
@@ -94,13 +91,8 @@ class Control(Job):
 
     def teardown(self) -> None:
         """Close the socket; replies on their way have half a second."""
-        if self._gate is not None:
-            self._gate.close()
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = self._gate = None
+        self._open.close()
+        self._socket = self._gate = None
 
     def _take(self, parts: list[zmq.Frame]) -> None:
         frames = [part.bytes for part in parts]

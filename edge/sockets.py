@@ -10,7 +10,7 @@ from pathlib import Path
 import zmq
 
 from edge.keys import use_key
-from engines.errors import UsageError
+from engines.errors import ConfigError, UsageError
 
 LONGEST_MESSAGE = 1 << 20
 
@@ -36,8 +36,19 @@ def local_address(bind: str) -> str:
     return re.sub(r"^tcp://(\*|0\.0\.0\.0|\[::\])(?=:)", "tcp://127.0.0.1", bind)
 
 
-def bind_problem(key: str, address: str, error: zmq.ZMQError) -> str:
-    """One line on why the address that the station file's `key` names cannot be listened on."""
+def listen(socket: zmq.Socket[bytes], key: str, address: str) -> str:
+    """Bind a socket to the address that the station file's `key` names, and return that where it listens.
+
+    Raises ConfigError that names the address when it is taken or impossible.
+    """
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise ConfigError(_bind_problem(key, address, error)) from None
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _bind_problem(key: str, address: str, error: zmq.ZMQError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{key}: {address} is in use already; stop the other program or choose another port"
     return f"{key}: cannot listen on {address}: {error.strerror}; name an address of this machine"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import ExitStack
 
 import cv2
 import zmq
@@ -17,10 +18,9 @@ import zmq
 from edge.inspector import Judgement
 from edge.live.picture import encode, topic_of
 from edge.live.table import LiveTable
-from edge.sockets import bind_problem
+from edge.sockets import listen
 from edge.verdict import Verdict
 from edge.worker import Job, give_way
-from engines.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 _IDLE_MS = 50
@@ -43,7 +43,7 @@ class LiveFeed(Job):
         self._newest: dict[str, tuple[Verdict, Judgement]] = {}
         self._shown: dict[str, tuple[Verdict, Judgement]] = {}
         self._due: dict[str, float] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._open = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
 
     def offer(self, verdict: Verdict, judgement: Judgement) -> None:
@@ -53,18 +53,14 @@ class LiveFeed(Job):
     def setup(self) -> None:
         """Bind. Raises ConfigError that names the address when it is taken or impossible."""
         give_way()
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
+        context: zmq.Context[zmq.Socket[bytes]] = self._open.enter_context(zmq.Context())
+        self._socket = self._open.enter_context(context.socket(zmq.XPUB))
         self._socket.set_hwm(_HIGH_WATER)
         self._socket.setsockopt(zmq.LINGER, 0)
         # Otherwise only the first to watch a camera would be noticed.
         self._socket.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._socket.setsockopt(zmq.MAXMSGSIZE, _LONGEST_SUBSCRIPTION)
-        try:
-            self._socket.bind(self._bind)
-        except zmq.ZMQError as error:
-            raise ConfigError(bind_problem("live.bind", self._bind, error)) from None
-        self.endpoint = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoint = listen(self._socket, "live.bind", self._bind)
 
     def step(self, stopping: threading.Event) -> bool:
         """Show what is due. It never ends by itself."""
@@ -78,11 +74,8 @@ class LiveFeed(Job):
 
     def teardown(self) -> None:
         """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = None
+        self._open.close()
+        self._socket = None
         self._watched = frozenset()
         self._shown.clear()
 
