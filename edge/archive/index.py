@@ -24,6 +24,7 @@ import msgspec
 
 from edge.anomaly_map import MapView
 from edge.archive.part import ArchivedPart, ArchiveError, Kept, Query
+from edge.database import connect
 from edge.verdict import Evaluation, MessageError, Verdict, decode
 
 FILE_NAME = "index.sqlite"
@@ -36,7 +37,6 @@ _SCHEMA = 1
 _APPLICATION = 0x45444749  # "EDGI"
 _MOST_ROWS = 1000
 _FEW = 5000
-_BUSY_S = 5.0
 # evaluation, kept: places in EVALUATIONS and KEPT. bytes: what the part's files take up on the disk. drawn: whether the
 # part is of the random sample, of which there was one in 1 / share.
 _TABLES = """
@@ -89,7 +89,7 @@ class ArchiveIndex:
         """
         path = folder / FILE_NAME
         try:
-            database = _connect(path, read_only)
+            database = connect(path, read_only)
         except sqlite3.Error as error:
             raise ArchiveError(_unopened(path, error)) from None
         try:
@@ -223,18 +223,6 @@ def _verdict(message: bytes) -> Verdict:
     if not isinstance(verdict, Verdict):
         raise MessageError("expected a verdict in the archive, found another message")
     return verdict
-
-
-def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-    mode = "ro" if read_only else "rwc"
-    # Transactions are begun by name, so that none begins unseen.
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=_BUSY_S,
-        isolation_level=None,
-        check_same_thread=False,
-    )
 
 
 def _check(database: sqlite3.Connection, path: Path, read_only: bool) -> None:

@@ -35,6 +35,7 @@ from edge.archive.index import (
 )
 from edge.archive.part import ArchiveError, Kept
 from edge.archive.pictures import write_pictures
+from edge.database import transaction
 from edge.verdict import Evaluation, Verdict, encode
 from engines.atomic import sync_directory
 
@@ -333,14 +334,8 @@ class ArchiveStore:
         if durable:
             self._database.execute("PRAGMA synchronous = FULL")
         try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._database):
                 yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
         finally:
             if durable:
                 self._database.execute("PRAGMA synchronous = NORMAL")

@@ -19,6 +19,7 @@ from typing import Any
 from edge.archive.index import picture_name
 from edge.archive.part import ArchivedPart, Kept
 from edge.audit.trail import AuditTrail
+from edge.database import connect, transaction
 from edge.feedback.opinion import FeedbackError, Opinion, Says, Statement
 from edge.verdict import MessageError, Verdict, decode, encode
 from engines.atomic import sync_directory, write_durably
@@ -29,7 +30,6 @@ _PICTURES = "pictures"
 _DRAFT = ".draft"
 _APPLICATION = 0x45444642  # "EDFB"
 _SCHEMA = 1
-_BUSY_S = 5.0
 # What a file system answers that has no second names for files, or not across its borders.
 _NO_LINKS = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS})
 _TABLES = """
@@ -65,7 +65,7 @@ class FeedbackBook:
         path = archive / FOLDER / _FILE_NAME
         try:
             (archive / FOLDER / _PICTURES).mkdir(parents=True, exist_ok=True)
-            database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            database = connect(path)
         except (OSError, sqlite3.Error) as error:
             raise FeedbackError(f"cannot write in {path.parent}: {error}; let this user write there") from None
         book = cls(archive, database, trail)
@@ -174,15 +174,8 @@ class FeedbackBook:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _usable(self.folder):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
+        with _usable(self.folder), transaction(self._database):
+            yield
 
 
 def _second_name(source: Path, place: Path) -> None:
