@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,14 @@ _NATIVE = {
     "bf16": {"amx_bf16", "avx512_bf16", "bf16"},
     "f16": {"amx_fp16", "avx512_fp16", "asimdhp"},
     "int8": {"amx_int8", "avx512_vnni", "avx_vnni", "asimddp", "i8mm"},
+}
+# What the extras that are no cameras and no GPU are for.
+_EXTRAS = {
+    "train": "training, evaluate and export",
+    "int8": "quantise",
+    "plc": "the outputs of the gateway to a PLC",
+    "sign": "signatures of bundles",
+    "web": "the live page and metrics",
 }
 
 
@@ -42,7 +51,7 @@ def examine() -> list[Finding]:
         _memory,
         _disk,
         _engines,
-        _training,
+        _extras,
         _opencv,
         _cameras,
         _zeromq,
@@ -116,10 +125,13 @@ def _engines() -> list[Finding]:
     no_gpu = not find_gpus()
     findings = []
     for status in available_backends():
+        if no_gpu and status.name in GPU_BACKENDS:
+            # Nobody misses an engine for a GPU that is not there.
+            text = f"{status.name} takes an NVIDIA GPU: see the line of the gpu"
+            findings.append(Finding(kind="engine", good=None, text=text))
+            continue
         if status.probe is None:
-            # Nobody misses an engine for a GPU that is not there; the GPU's own line says that it is not.
-            good = None if no_gpu and status.name in GPU_BACKENDS else False
-            findings.append(Finding(kind="engine", good=good, text=status.problem))
+            findings.append(Finding(kind="engine", good=False, text=status.problem))
             continue
         versions = ", ".join(f"{name} {version}" for name, version in status.probe.versions.items())
         precisions = ", ".join(status.probe.precisions)
@@ -128,12 +140,27 @@ def _engines() -> list[Finding]:
     return findings
 
 
-def _training() -> list[Finding]:
-    missing = [name for name in ("torch", "onnx", "safetensors", "sklearn", "scipy") if find_spec(name) is None]
+def _extras() -> list[Finding]:
+    return [_extra(extra, purpose) for extra, purpose in _EXTRAS.items()]
+
+
+def _extra(extra: str, purpose: str) -> Finding:
+    """Whether all is installed that an extra of setup.cfg names. Nobody has to have an extra."""
+    asked = [entry for entry in requires("edge-inspect") or () if re.search(rf"extra == ['\"]{extra}['\"]", entry)]
+    names = [re.split(r"[^\w.-]", entry, maxsplit=1)[0] for entry in asked]
+    missing = [name for name in names if not _installed(name)]
     if not missing:
-        return [Finding(kind="training", good=True, text="this machine can train")]
-    text = f"not installed: {', '.join(missing)} (only needed to train)"
-    return [Finding(kind="training", good=None, text=text, remedy="pip install 'edge-inspect[train]'")]
+        return Finding(kind="extra", good=True, text=f"{extra}, for {purpose}")
+    text = f"{extra}, for {purpose}: not installed: {', '.join(missing)}"
+    return Finding(kind="extra", good=None, text=text, remedy=f"pip install 'edge-inspect[{extra}]'")
+
+
+def _installed(name: str) -> str:
+    """The version of a package, or nothing. It isn't imported: pycuda ends in an error where there is no driver."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def _opencv() -> list[Finding]:
@@ -227,9 +254,7 @@ def _cuda_libraries() -> list[Finding]:
 
 
 def _package(name: str, missed: bool | None) -> Finding:
-    # Not imported: pycuda ends in an error about symbols where there is no driver.
-    try:
-        return Finding(kind="cuda", good=True, text=f"{name} {version(name)}")
-    except PackageNotFoundError:
-        remedy = "install it with: pip install 'edge-inspect[tensorrt]'"
-        return Finding(kind="cuda", good=missed, text=f"{name} is not installed", remedy=remedy)
+    if installed := _installed(name):
+        return Finding(kind="cuda", good=True, text=f"{name} {installed}")
+    remedy = "install it with: pip install 'edge-inspect[tensorrt]'"
+    return Finding(kind="cuda", good=missed, text=f"{name} is not installed", remedy=remedy)

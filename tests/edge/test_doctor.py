@@ -11,7 +11,7 @@ import pytest
 from edge.doctor import Finding, can_inspect, examine, report
 from engines.cuda.devices import Gpu, find_gpus
 
-KINDS = {"system", "cpu", "memory", "disk", "engine", "training", "opencv", "camera", "zeromq", "gpu", "cuda"}
+KINDS = {"system", "cpu", "memory", "disk", "engine", "extra", "opencv", "camera", "zeromq", "gpu", "cuda"}
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,21 @@ def test_each_library_of_cameras_is_there_or_how_to_get_it(findings: list[Findin
     for kinds in ("gstreamer, csi, rtsp", "genicam", "basler"):
         (text,) = (text for text in texts if f"for {kinds}" in text)
         assert text.endswith("is there") or "install" in text
+
+
+def test_each_extra_is_there_or_says_what_it_lacks(findings: list[Finding]) -> None:
+    extras = {finding.text.partition(",")[0]: finding for finding in findings if finding.kind == "extra"}
+    assert list(extras) == ["train", "int8", "plc", "sign", "web"]
+    for name, finding in extras.items():
+        assert finding.good or finding.remedy == f"pip install 'edge-inspect[{name}]'"
+
+
+def test_an_extra_names_each_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ("jinja2", "starlette", "uvicorn")
+    monkeypatch.setattr("edge.doctor._installed", lambda name: "1.0" if name in there else "")
+    (web,) = (f for f in examine() if f.kind == "extra" and f.text.startswith("web"))
+    assert web.good is None
+    assert web.text.endswith("not installed: argon2-cffi, prometheus-client")
 
 
 def test_each_finding_is_one_line(findings: list[Finding]) -> None:
@@ -61,7 +76,9 @@ def test_nobody_misses_tensorrt_without_a_gpu(findings: list[Finding]) -> None:
     ]
     if not find_gpus():
         gpu_engines = [f for f in findings if f.kind == "engine" and "NVIDIA" in f.text]
+        assert [f.text.split()[0] for f in gpu_engines] == ["tensorrt", "tensorrt-rtx"]
         assert all(finding.good is not False for finding in (*cuda, *gpu_engines))
+        assert sum("libcuda" in f.text for f in findings) <= 1
 
 
 def test_the_version_of_tensorrt_rtx_is_told(findings: list[Finding]) -> None:
