@@ -18,7 +18,8 @@ class Supervisor:
 
     The budget is shared: workers that fail in turns are no healthier than one that fails alone. A worker that has not
     moved for `hang_s` seconds exhausts it too: a thread that hangs can be neither ended nor started again. Only a
-    `patient` one may hang.
+    `patient` one may hang. Where the supervisor itself stood still, so did the whole process (stopped, or frozen), and
+    the workers have `hang_s` seconds anew to show that they move.
     """
 
     def __init__(
@@ -40,22 +41,38 @@ class Supervisor:
         self._patient = patient
         self._clock = clock
         self._failures: deque[float] = deque()
+        self._checked_at = self._awake_since = clock()
 
     def check(self) -> None:
         """Start again every worker that has failed; `exhausted` says why when none may be any more."""
+        self._note_the_time()
         for worker in self._workers:
-            if not self.exhausted and worker not in self._patient and hangs(worker, self._hang_s, self._clock()):
-                self.exhausted = f"worker {worker.name!r} has hung for {self._hang_s:g} s"
+            if not self.exhausted and worker not in self._patient and self._hangs(worker):
+                self._give_up(f"worker {worker.name!r} has hung for {self._hang_s:g} s")
             if self.exhausted or worker.alive or worker.failure is None:
                 continue
             _log.error("worker %r failed", worker.name, exc_info=worker.failure)
             if self._may_restart():
                 self._restart(worker)
             else:
-                self.exhausted = (
+                self._give_up(
                     f"worker {worker.name!r} failed ({_one_line(worker.failure)}); "
                     f"more than {self._budget} restarts in {self._window_s:g} s"
                 )
+
+    def _note_the_time(self) -> None:
+        now = self._clock()
+        if now - self._checked_at > self._hang_s:
+            self._awake_since = now
+        self._checked_at = now
+
+    def _hangs(self, worker: Worker) -> bool:
+        awake_s = self._checked_at - self._awake_since
+        return awake_s > self._hang_s and hangs(worker, self._hang_s, self._checked_at)
+
+    def _give_up(self, reason: str) -> None:
+        self.exhausted = reason
+        _log.error("%s: what it works for is disarmed until the daemon is started again", reason)
 
     def _may_restart(self) -> bool:
         now = self._clock()

@@ -99,7 +99,10 @@ def run_command(arguments: Sequence[str], timeout_s: float) -> Outcome:
     try:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        raise DemoError(f"edge-inspect {arguments[0]} did not end within {timeout_s:g} s") from None
+        raise DemoError(
+            f"edge-inspect {arguments[0]} did not end within {timeout_s:g} s; leave the machine to the demo alone, "
+            "or take edge-inspect demo --quick"
+        ) from None
     finally:
         _end(process)
         # Bounded: a process that the command left behind could hold the pipe open for ever.

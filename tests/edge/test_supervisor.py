@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import pytest
 
@@ -108,3 +109,24 @@ def test_a_worker_that_ended_by_itself_is_left_alone() -> None:
     supervisor.check()
     assert not worker.alive
     assert not supervisor.exhausted
+
+
+def test_a_process_that_stood_still_has_no_worker_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    later_s = 0.0
+    worker = Worker("capture", Fragile(failures=0))
+    worker.start()
+    supervisor = Supervisor(
+        [worker], Health(["top"]), budget=1, window_s=60, hang_s=30, clock=lambda: time.monotonic() + later_s
+    )
+    for moment_s in (1, 20, 3600, 3620):
+        later_s = moment_s
+        supervisor.check()
+        assert not supervisor.exhausted
+    assert not caplog.messages
+    later_s = 3640
+    supervisor.check()
+    assert supervisor.exhausted == "worker 'capture' has hung for 30 s"
+    assert caplog.messages == [
+        f"{supervisor.exhausted}: what it works for is disarmed until the daemon is started again"
+    ]
+    worker.stop(10)
