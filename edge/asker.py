@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -45,12 +46,12 @@ class Asker:
     def __init__(self, endpoint: str, key: Path | None = None) -> None:
         self._endpoint = endpoint
         self._key = key
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._open = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
 
     def __enter__(self) -> Asker:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.DEALER)
+        context: zmq.Context[zmq.Socket[bytes]] = self._open.enter_context(zmq.Context())
+        self._socket = self._open.enter_context(context.socket(zmq.DEALER))
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
         try:
@@ -67,11 +68,8 @@ class Asker:
 
     def close(self) -> None:
         """Close the socket. Calling it twice is harmless."""
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = None
+        self._open.close()
+        self._socket = None
 
     def ask(self, request: Request, timeout_s: float) -> AnyReply:
         """Send one request and return its reply. Raises NoAnswerError where none comes, MessageError for foreign bytes.

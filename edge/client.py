@@ -65,12 +65,11 @@ class Subscriber:
         self._refill = None if control is None else Refill(control, key)
         self._watch = SequenceWatch()
         self._waiting: deque[tuple[bytes, Verdict | Heartbeat] | InspectError] = deque()
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
 
     def __enter__(self) -> Subscriber:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
+        context: zmq.Context[zmq.Socket[bytes]] = self._open.enter_context(zmq.Context())
+        self._socket = self._open.enter_context(context.socket(zmq.SUB))
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
         self._socket.setsockopt_string(zmq.SUBSCRIBE, self._topic)
@@ -91,11 +90,7 @@ class Subscriber:
     def close(self) -> None:
         """Close the sockets. Calling it twice is harmless."""
         self._open.close()
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = None
+        self._socket = None
 
     def receive(self, timeout_s: float) -> Verdict | Heartbeat | None:
         """Return the next message, or None when none came within `timeout_s`; every verdict is returned once.

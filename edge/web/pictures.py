@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import msgspec
 import zmq
@@ -33,7 +33,7 @@ class Pictures(Job):
         self._subscribed: set[str] = set()
         self._newest: dict[str, tuple[int, bytes]] = {}
         self._number = 0
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._open = ExitStack()
         self._socket: zmq.Socket[bytes] | None = None
 
     async def newest(self, camera: str, after: int, timeout_s: float) -> bytes | None:
@@ -49,8 +49,8 @@ class Pictures(Job):
 
     def setup(self) -> None:
         """Connect. Raises UsageError for what is no address."""
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
+        context: zmq.Context[zmq.Socket[bytes]] = self._open.enter_context(zmq.Context())
+        self._socket = self._open.enter_context(context.socket(zmq.SUB))
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 2)
         self._socket.setsockopt(zmq.MAXMSGSIZE, LONGEST_FRAME)
@@ -67,11 +67,8 @@ class Pictures(Job):
 
     def teardown(self) -> None:
         """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
-        if self._context is not None:
-            self._context.term()
-        self._socket = self._context = None
+        self._open.close()
+        self._socket = None
         self._subscribed.clear()
 
     def _subscribe(self, socket: zmq.Socket[bytes]) -> None:
