@@ -24,6 +24,7 @@ from edge.verdict import Heartbeat, MessageError, Verdict
 from engines.bundle import Bundle
 from engines.errors import InspectError
 from tests.conftest import missing
+from tests.edge.clock import Clock
 
 CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 PATIENCE_S = 60.0
@@ -139,6 +140,12 @@ def product(shelf: Shelf, recipe: Recipe) -> Iterator[Product]:
 def cli() -> tuple[str, ...]:
     """The command line that runs `edge-inspect` with this interpreter."""
     return CLI
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that the test turns."""
+    return Clock()
 
 
 @pytest.fixture

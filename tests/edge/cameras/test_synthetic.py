@@ -9,15 +9,7 @@ from edge.cameras.synthetic import BUFFERS, Synthetic
 from edge.cameras.tables import SyntheticCamera
 from edge.demo.kinds import KINDS
 from engines.errors import CameraError
-
-
-class Clock:
-    """A monotonic clock that the test turns, so that a frame is due when the test says so."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.edge.clock import Clock
 
 
 def opened(**settings: Any) -> tuple[Synthetic, Clock]:

@@ -10,15 +10,7 @@ from numpy.typing import NDArray
 from edge.cameras.camera import Camera, Capabilities, Frame, Triggering
 from edge.cameras.watched import Watched
 from engines.errors import CameraError
-
-
-class Clock:
-    """A monotonic clock that the test turns."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.edge.clock import Clock
 
 
 class Script(Camera):

@@ -8,18 +8,7 @@ from edge.plc.figures import Figures
 from edge.plc.heartbeat import Condition, GatewayState, PlcLink, Sorted
 from edge.plc.signals import Left, Status
 from edge.verdict import Evaluation
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+from tests.edge.clock import Clock
 
 
 @pytest.fixture
@@ -38,7 +27,7 @@ def test_it_is_not_ready_before_the_first_word(figures: Figures) -> None:
 
 def test_the_gravest_fault_is_told_with_its_latest_reason(figures: Figures, clock: Clock) -> None:
     change(figures, Fault.STARTING, began=False)
-    clock.now = 103.0
+    clock.now += 3
     assert (figures.condition.state, figures.state_s) == (GatewayState.READY, 3.0)
     change(figures, Fault.LOCKOUT, True, "10 in a row")
     found = change(figures, Fault.PLC_LOST, True, "no answer")

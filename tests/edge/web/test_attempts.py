@@ -1,13 +1,7 @@
 from __future__ import annotations
 
 from edge.web.attempts import Attempts
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.edge.clock import Clock
 
 
 def test_the_sixth_attempt_within_a_minute_has_to_wait() -> None:

@@ -5,19 +5,8 @@ import pytest
 
 from edge.verdict import CameraStatus, Counters, DriftStatus, Evaluation, Heartbeat, StageTimes, State
 from edge.web.scene import LAST_PARTS, Part, Scene, Shown
+from tests.edge.clock import Clock
 from tests.edge.messages import beat, verdict
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

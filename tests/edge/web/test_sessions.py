@@ -6,19 +6,8 @@ import pytest
 
 from edge.web.sessions import LIFETIME_S, Sessions, same
 from edge.web.users import Role, UserFile
+from tests.edge.clock import Clock
 from tests.edge.web.conftest import PASSWORD
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def test_a_session_lasts_for_a_shift(users_file: Path, clock: Clock) -> None:
@@ -28,9 +17,9 @@ def test_a_session_lasts_for_a_shift(users_file: Path, clock: Clock) -> None:
     visitor = sessions.visitor(token)
     assert visitor is not None
     assert (visitor.name, visitor.may_write) == ("oleg", True)
-    clock.now = LIFETIME_S - 1
+    clock.now += LIFETIME_S - 1
     assert sessions.visitor(token) == visitor
-    clock.now = LIFETIME_S
+    clock.now += 1
     assert sessions.visitor(token) is None
 
 
