@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.edge.conftest import CLI
 
@@ -137,6 +138,24 @@ def start_web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartWeb]:
     for web in started:
         web.process.kill()
         web.process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(peer: Callable[[str], Path]) -> Iterator[Browser]:
+    """Chromium, without a window."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=peer("chromium"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def log_in(page: Page, web: Web, path: str = "/") -> None:
+    """Ask for a path, log in as oleg, whom the page asks to first, and be there."""
+    page.goto(f"{web.url}{path}")
+    page.get_by_label("Name").fill("oleg")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{web.url}{path}")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.page_latency import OBSERVE, delays_ms
 from benchmarks.plc_program import PlcProgram, free_port
@@ -21,7 +21,7 @@ from edge.verdict import Verdict
 from engines.bundle import Bundle
 from tests.conftest import RenderPart
 from tests.edge.conftest import CLI, Daemon
-from tests.edge.web.conftest import PASSWORD, PATIENCE_S, StartWeb, Web
+from tests.edge.web.conftest import PASSWORD, PATIENCE_S, StartWeb, Web, log_in
 
 # A file's name is the part's id.
 HOSTILE = '<img src=x onerror="document.title=`owned`">.png'
@@ -83,14 +83,6 @@ def line(
         daemon.kill()
 
 
-@pytest.fixture(scope="module")
-def browser(peer: Callable[[str], Path]) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=peer("chromium"), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def page(browser: Browser, line: Line) -> Iterator[Page]:
     """Somebody who is not logged in yet; what the browser complains of fails the test."""
@@ -103,14 +95,6 @@ def page(browser: Browser, line: Line) -> Iterator[Page]:
     yield shown
     context.close()
     assert complaints == []
-
-
-def log_in(page: Page, line: Line, path: str = "/") -> None:
-    page.goto(f"{line.web.url}{path}")
-    page.get_by_label("Name").fill("oleg")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{line.web.url}{path}")
 
 
 def picture_number(page: Page) -> int:
@@ -167,7 +151,7 @@ def test_a_reject_is_seen_found_and_looked_at_by_keyboard_alone(page: Page, line
 
 def test_a_reject_appears_by_itself_after_its_verdict(page: Page, line: Line) -> None:
     page.add_init_script(OBSERVE)
-    log_in(page, line)
+    log_in(page, line.web)
     with Subscriber(line.address) as subscriber:
         good = line.send()
         expect(page.locator("#part")).to_have_text(good, timeout=_MS)
@@ -187,7 +171,7 @@ def test_a_reject_appears_by_itself_after_its_verdict(page: Page, line: Line) ->
 
 
 def test_the_heat_map_is_warm_where_the_scratch_is_and_nowhere_on_a_good_part(page: Page, line: Line) -> None:
-    log_in(page, line)
+    log_in(page, line.web)
     warm = """() => {
         const canvas = document.getElementById('picture');
         const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -202,7 +186,7 @@ def test_the_heat_map_is_warm_where_the_scratch_is_and_nowhere_on_a_good_part(pa
 
 
 def test_a_held_picture_stays_and_goes_on(page: Page, line: Line) -> None:
-    log_in(page, line)
+    log_in(page, line.web)
     await_picture(page, line.send())
     page.get_by_role("button", name="Hold").click()
     held = picture_number(page)
@@ -220,7 +204,7 @@ def test_axe_finds_nothing_serious(page: Page, line: Line, node_package: Callabl
     page.goto(f"{line.web.url}/login")
     page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
     found = inspected(page, axe)
-    log_in(page, line)
+    log_in(page, line.web)
     await_picture(page, line.send(defect=True))
     expect(page.locator("#rejects a.card").first).to_be_visible(timeout=_MS)
     assert page.locator("html").get_attribute("data-theme") == theme
@@ -253,7 +237,7 @@ def test_nothing_is_wider_than_the_window_or_too_small_for_a_glove(
     page: Page, line: Line, size: tuple[int, int]
 ) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    log_in(page, line)
+    log_in(page, line.web)
     line.send(defect=True)
     expect(page.locator("#rejects a.card").first).to_be_visible(timeout=_MS)
     for path in ("/", "/parts"):
@@ -271,7 +255,7 @@ def test_nothing_is_wider_than_the_window_or_too_small_for_a_glove(
 def test_the_gateway_is_seen_its_lockout_told_and_its_silence_dated(
     page: Page, line: Line, plc_binary: Path, tmp_path: Path, node_package: Callable[[str], Path]
 ) -> None:
-    log_in(page, line)
+    log_in(page, line.web)
     row = page.locator("#gateway-status")
     expect(row).to_contain_text("no news of it yet", timeout=_MS)
     station = line.web.stderr.with_name("web.toml")
@@ -298,7 +282,7 @@ def test_the_gateway_is_seen_its_lockout_told_and_its_silence_dated(
 
 
 def test_a_page_that_hangs_holds_up_no_verdict(page: Page, line: Line) -> None:
-    log_in(page, line)
+    log_in(page, line.web)
     with Subscriber(line.address) as subscriber:
         line.web.process.send_signal(signal.SIGSTOP)
         try:
@@ -313,7 +297,7 @@ def test_a_page_that_hangs_holds_up_no_verdict(page: Page, line: Line) -> None:
 
 
 def test_a_station_that_dies_is_called_silent(page: Page, line: Line) -> None:
-    log_in(page, line)
+    log_in(page, line.web)
     expect(page.locator("#state b")).to_have_text("Running", timeout=_MS)
     line.daemon.process.kill()
     expect(page.locator("#state b")).to_have_text("Silent", timeout=_MS)

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from edge.audit.trail import read_trail
 from edge.feedback.book import FeedbackBook
 from edge.feedback.opinion import Says
 from engines.bundle import Bundle, update_bundle
 from engines.cli import main
-from tests.conftest import missing
 from tests.edge.feedback.line import Render, run_line
-from tests.edge.web.conftest import PASSWORD, Client, Web, field, settings_of
-from tests.edge.web.test_browser import AXE, inspected
+from tests.edge.web.conftest import Client, Web, field, log_in, settings_of
+from tests.edge.web.test_browser import axe_of, inspected
 
 HOSTILE = '"><script>alert(1)</script>'
 
@@ -126,20 +125,10 @@ def test_what_makes_no_sense_is_refused(
 
 
 @pytest.fixture
-def browser_page(web: Web) -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("chromium is not installed: make system-deps")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(base_url=web.url)
-        page.goto("/login")
-        page.fill("[name=name]", "oleg")
-        page.fill("[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"{web.url}/")
+def browser_page(browser: Browser, web: Web) -> Iterator[Page]:
+    with browser.new_page(base_url=web.url) as page:
+        log_in(page, web)
         yield page
-        browser.close()
 
 
 def test_by_keyboard_feedback_lands_in_the_data_set_and_in_the_preview(
@@ -168,7 +157,7 @@ def test_by_keyboard_feedback_lands_in_the_data_set_and_in_the_preview(
     assert "Not certified" in text
     assert "0 of 1 disputed parts pass" in text
     assert "1 of 1 disputed parts pass" in text
-    axe = (node_package(AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    axe = axe_of(node_package)
     found = inspected(page, axe)
     page.goto(f"/parts/{keys[-2]}")
     assert found + inspected(page, axe) == []

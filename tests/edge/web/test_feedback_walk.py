@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
 from edge.archive.index import ArchiveIndex
 from edge.archive.part import ArchivedPart, Query
@@ -18,10 +17,9 @@ from edge.audit.trail import Entry, read_trail
 from engines.bundle import Bundle
 from engines.cli import main
 from engines.images import list_images
-from tests.conftest import missing
 from tests.edge.conftest import PATIENCE_S, StartDaemon
 from tests.edge.feedback.line import Render
-from tests.edge.web.conftest import PASSWORD, Web, field
+from tests.edge.web.conftest import Web, field, log_in
 
 GOOD, SCRATCHED = range(1001, 1031), 2000
 
@@ -67,23 +65,19 @@ def station(
 
 
 def test_a_reject_that_was_good_moves_the_threshold(
-    station: tuple[Path, Bundle, Web], render_part: Render, part_photos: Path, capsys: pytest.CaptureFixture[str]
+    station: tuple[Path, Bundle, Web],
+    browser: Browser,
+    render_part: Render,
+    part_photos: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, bundle, web = station
     for seed in (*GOOD, SCRATCHED):
         cv2.imwrite(str(folder / f"{seed}.png"), render_part(seed, defect=seed == SCRATCHED))
         (folder / f"{seed}.png").rename(folder / "in" / f"{seed}.png")
     parts = archived(folder / "archive", len(GOOD) + 1)
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("chromium is not installed: make system-deps")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(base_url=web.url)
-        page.goto("/parts")
-        page.fill("[name=name]", "oleg")
-        page.fill("[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
+    with browser.new_page(base_url=web.url) as page:
+        log_in(page, web, "/parts")
         page.select_option("#evaluation", "NotOK")
         page.click("text=Search")
         page.click("a.card >> nth=0")
@@ -99,7 +93,6 @@ def test_a_reject_that_was_good_moves_the_threshold(
             assert client.post(f"/parts/{part.key}/feedback", said).status == 303
         page.goto("/feedback")
         told = re.search(r"With the sample\s+threshold ([0-9.]+)", page.inner_text("main"))
-        browser.close()
     assert told is not None
     assert run("feedback", "export", "--config", folder / "station.toml", "--to", folder / "out") == 0
     good = [*list_images(part_photos / "test" / "good"), *list_images(folder / "out" / "calibrate" / "good")]
