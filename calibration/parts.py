@@ -153,7 +153,7 @@ def _refuse(problems: Sequence[str], trained: Sequence[Path], total: int) -> Non
         raise DataError(
             f"{len(trained)} of {total} photographs were trained on, so their scores are too low to set a threshold: "
             f"{_names(trained)}; name good parts that the training has not seen, or the folder that was trained on "
-            "to use those it held back"
+            "to use those it held back, or the heads that it left in BUNDLE.folds"
         )
 
 

@@ -32,7 +32,8 @@ def install_service(options: argparse.Namespace) -> int:
         try:
             (options.directory / name).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise ServiceError(f"cannot write {options.directory / name}: {error.strerror}; run it as root") from None
+            remedy = "run it as root" if options.directory.is_dir() else "make that folder first"
+            raise ServiceError(f"cannot write {options.directory / name}: {error.strerror}; {remedy}") from None
         print(f"wrote {options.directory / name}")
     print(f"next: systemctl daemon-reload && systemctl enable --now {' '.join(units)}")
     return 0

@@ -49,7 +49,10 @@ def test_a_station_without_a_plc_has_no_gateway(install: Install, station_file, 
         (("--realtime", "100"), "expected --realtime from 1 to 99"),
         (("--cpus", "0\nExecStart=/bin/evil"), "expected --cpus like"),
         (("--watchdog", "1"), "at least 2 seconds"),
-        (("--directory", "/nowhere/at/all"), "cannot write"),
+        (
+            ("--directory", "/nowhere/at/all"),
+            "cannot write /nowhere/at/all/edge-inspect.service: No such file or directory; make",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_line(install: Install, station_file, options: tuple[str, ...], problem: str) -> None:
