@@ -100,8 +100,8 @@ def run_command(arguments: Sequence[str], timeout_s: float) -> Outcome:
         process.wait(timeout_s)
     except subprocess.TimeoutExpired:
         raise DemoError(
-            f"edge-inspect {arguments[0]} did not end within {timeout_s:g} s; leave the machine to the demo alone, "
-            "or take edge-inspect demo --quick"
+            f"edge-inspect {arguments[0]} did not end within {timeout_s:g} s; "
+            "see that nothing else keeps this machine busy; --quick does less"
         ) from None
     finally:
         _end(process)
