@@ -35,9 +35,9 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, format_table, load_rows, positive, summarise
+from benchmarks.results import Row, append_row, format_table, load_rows, positive, show_table, summarise
 from engines.backbones import BACKBONES
-from engines.errors import DataError, InspectError
+from engines.errors import DataError
 from engines.export import PATCH_STRIDE, map_matrix
 from engines.images import check_images, read_image
 from engines.preprocess import Preprocessing
@@ -104,15 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.quick:
         options.seeds, options.epochs = 1, QUICK_EPOCHS
     try:
-        rows = measure(options)
-    except InspectError as error:
-        print(f"bench_accuracy: {error}", file=sys.stderr)
-        return error.exit_code
+        return show_table("bench_accuracy", options, measure, table)
     except KeyboardInterrupt:
         print("bench_accuracy: stopped; finished runs are in the JSON file, if one was named", file=sys.stderr)
         return 130
-    print(table(rows, options.markdown))
-    return 0
 
 
 def measure(options: argparse.Namespace) -> list[Row]:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file, from anywhere
 
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, check_folders, format_table, positive, summarise
+from benchmarks.results import Row, append_row, format_table, positive, show_table, summarise
 from engines.backbones import BACKBONES
-from engines.errors import DataError, InspectError
+from engines.errors import DataError
 from engines.images import read_image
 from engines.preprocess import Preprocessing
 from trainer.audit import Audit, audit
@@ -41,15 +41,7 @@ Mixer = Callable[[Dataset, int, int, Path], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
-    try:
-        check_folders(options.json)
-        rows = measure(options)
-    except InspectError as error:
-        print(f"bench_audit: {error}", file=sys.stderr)
-        return error.exit_code
-    print(table(rows, options.markdown))
-    return 0
+    return show_table("bench_audit", _parser().parse_args(argv), measure, table)
 
 
 def measure(options: argparse.Namespace) -> list[Row]:

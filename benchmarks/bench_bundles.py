@@ -24,27 +24,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 
 from benchmarks.disturbance import Disturbance
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, check_folders, format_table, positive
+from benchmarks.results import Row, append_row, format_table, positive, show_table
 from engines.bundle import Bundle
 from engines.engine import Engine
-from engines.errors import InspectError
 from engines.registry import BACKENDS, open_engine
 
 _TURNS, _WARM_UP = 500, 20
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
-    try:
-        check_folders(options.json)
-        rows = measure(options)
-    except InspectError as error:
-        print(f"bench_bundles: {error}", file=sys.stderr)
-        return error.exit_code
-    for row in rows if options.json else []:
-        append_row(options.json, row)
-    print(table(rows, options.markdown))
-    return 0
+    return show_table("bench_bundles", _parser().parse_args(argv), measure, table)
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
@@ -54,7 +43,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
         engines = [stack.enter_context(open_engine(bundle, options.engine, options.precision)) for bundle in bundles]
         with Disturbance() as watch:
             times = take_turns(engines, options.turns)
-        return [
+        rows = [
             {
                 "bundle": bundle.path.name,
                 "engine": f"{engine.description.backend} {engine.description.precision}",
@@ -66,6 +55,9 @@ def measure(options: argparse.Namespace) -> list[Row]:
             }
             for bundle, engine, ours in zip(bundles, engines, times, strict=True)
         ]
+    for row in rows if options.json else []:
+        append_row(options.json, row)
+    return rows
 
 
 def take_turns(engines: Sequence[Engine], turns: int) -> list[list[float]]:

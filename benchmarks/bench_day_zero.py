@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 from benchmarks.bench_accuracy import Detector
 from benchmarks.day_zero_plot import label, plot
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, check_folders, format_table, load_rows, positive, summarise
+from benchmarks.results import Row, append_row, check_folders, format_table, load_rows, positive, show_table, summarise
 from engines.backbones import BACKBONES
-from engines.errors import DataError, InspectError
+from engines.errors import DataError
 from engines.export import PATCH_STRIDE, map_matrix
 from engines.preprocess import Preprocessing
 from trainer.anoco import AnchoredNormals
@@ -78,21 +78,12 @@ class Test:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
-    try:
-        check_folders(options.json, options.plot)
-        rows = measure(options)
-    except InspectError as error:
-        print(f"bench_day_zero: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.plot:
-        options.plot.write_text(plot(rows), encoding="utf-8")
-    print(table(rows, options.markdown))
-    return 0
+    return show_table("bench_day_zero", _parser().parse_args(argv), measure, table)
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
-    """Run what is not yet in the JSON file; all rows that were asked for, old and new."""
+    """Run what is not yet in the JSON file, and draw the plot; all rows that were asked for, old and new."""
+    check_folders(options.plot)
     weights = find_weights(options.backbone, options.weights)
     backbone = build_backbone(options.backbone, weights.arrays)
     earlier = load_rows(options.json) if options.json else []
@@ -105,6 +96,8 @@ def measure(options: argparse.Namespace) -> list[Row]:
         rows += [row for row in earlier if any(run.is_in([row]) for run in wanted)]
         if left := [run for run in wanted if not run.is_in(rows)]:
             rows += _measure_set(options, dataset, backbone, left)
+    if options.plot:
+        options.plot.write_text(plot(rows), encoding="utf-8")
     return rows
 
 

@@ -29,11 +29,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it runs as a file,
 
 from benchmarks.disturbance import Disturbance
 from benchmarks.machine import describe_machine
-from benchmarks.results import Row, append_row, check_folders, format_table
+from benchmarks.results import Row, append_row, format_table, show_table
 from engines.backbones import BACKBONES
 from engines.bundle import Bundle
 from engines.engine import Engine
-from engines.errors import InspectError, UsageError
+from engines.errors import UsageError
 from engines.images import read_image
 from engines.preprocess import Preprocessing
 from engines.registry import CPU_BACKENDS, open_engine
@@ -58,15 +58,7 @@ class Contender:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(argv)
-    try:
-        check_folders(options.json)
-        rows = measure(options)
-    except InspectError as error:
-        print(f"bench_tiles: {error}", file=sys.stderr)
-        return error.exit_code
-    print(table(rows, options.markdown))
-    return 0
+    return show_table("bench_tiles", _parser().parse_args(argv), measure, table)
 
 
 def measure(options: argparse.Namespace) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Rows of results: kept in a JSON file that grows by one at a time, shown as a table."""
+"""Rows of results: measured, kept in a JSON file that grows by one at a time, shown as a table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 import json
 import os
 import statistics
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.errors import DataError
+from engines.errors import DataError, InspectError
 
 Row = dict[str, Any]
 
@@ -27,6 +28,26 @@ def check_folders(*paths: Path | None) -> None:
     for path in paths:
         if path and not path.resolve().parent.is_dir():
             raise DataError(f"{path}: expected a file in an existing folder; create the folder first")
+
+
+def show_table(
+    name: str,
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace], list[Row]],
+    table: Callable[[Sequence[Row], bool], str],
+) -> int:
+    """Measure what a benchmark's `options` ask for and print the table. Returns the exit code.
+
+    An InspectError is one line on stderr that begins with the benchmark's `name`.
+    """
+    try:
+        check_folders(options.json)
+        rows = measure(options)
+    except InspectError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    print(table(rows, options.markdown))
+    return 0
 
 
 def load_rows(path: Path) -> list[Row]:
