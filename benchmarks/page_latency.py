@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.results import Row, check_folders, format_table, positive
 from benchmarks.service_process import Service
 from benchmarks.station_watch import Said, StationWatch
-from benchmarks.viewers import await_page
+from benchmarks.viewers import live_page
 from calibration.procedure import calibrate
 from edge.verdict import Evaluation, Verdict
 from edge.worker import Worker
@@ -108,7 +107,7 @@ def measure(folder: Path, count: int) -> list[Row]:
         stack.callback(listening.stop, 5.0)
         stack.enter_context(Service("daemon", (*_CLI, "run", "--config", str(station)), folder / "daemon.log"))
         page = stack.enter_context(_browser())
-        page.goto(stack.enter_context(_page(folder, station)))
+        page.goto(stack.enter_context(live_page(station)))
         rejects = list(_rejects(watch, inbox, frames, count))
         time.sleep(2 * _PITCH_S)
         found = delays_ms(rejects, page.evaluate("() => window.seen"))
@@ -121,18 +120,6 @@ def table(rows: Sequence[Row]) -> str:
         [r["place"], f"{r['seen']} of {r['rejects']}", *(f"{r[k]:.0f}" for k in ("p50", "p99", "max"))] for r in rows
     ]
     return format_table(("reject on the page", "seen", "p50", "p99", "max"), cells)
-
-
-@contextmanager
-def _page(folder: Path, station: Path) -> Iterator[str]:
-    log = folder / "web.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen([*_CLI, "web", "--config", str(station)], stderr=sink)
-    try:
-        yield await_page(log, process)
-    finally:
-        process.kill()
-        process.wait()
 
 
 @contextmanager

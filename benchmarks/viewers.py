@@ -15,16 +15,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from benchmarks.machine import REPOSITORY
+from edge.demo.child import command_line
 from engines.errors import InspectError
 
 _START_S = 60.0
 _LOOK_S = 0.1
-_SERVE = "import sys; from engines.cli import main; sys.exit(main())"
 
 
 class ViewersError(InspectError):
@@ -41,52 +43,46 @@ class Viewers:
         self._station_file = station_file
         self._camera = camera
         self._count = count
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._open = ExitStack()
 
     def __enter__(self) -> Viewers:
-        try:
-            log = self._folder / "web.log"
-            with log.open("wb") as sink:
-                command = [sys.executable, "-c", _SERVE, "web", "--config", str(self._folder / self._station_file)]
-                self._processes.append(subprocess.Popen(command, stderr=sink, cwd=REPOSITORY))
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.viewers",
-                await_page(log, self._processes[0]),
-                self._camera,
-                str(self._count),
-            ]
-            self._processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY))
-        except BaseException:
-            self._end()
-            raise
+        with ExitStack() as stack:
+            url = stack.enter_context(live_page(self._folder / self._station_file))
+            command = [sys.executable, "-m", "benchmarks.viewers", url, self._camera, str(self._count)]
+            self._reading = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY))
+            stack.callback(self._reading.kill)
+            self._open = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        self._open.close()
 
     def pictures(self) -> int:
         """End the readers, and return how many pictures they took. Raises ViewersError where it was none."""
-        reading = self._processes[-1]
-        reading.terminate()
-        taken = int(json.loads(reading.communicate(timeout=_START_S)[0])["pictures"])
+        self._reading.terminate()
+        taken = int(json.loads(self._reading.communicate(timeout=_START_S)[0])["pictures"])
         if not taken:
             raise ViewersError("the viewers took no picture: they watched nothing, and what they cost is not measured")
         return taken
 
-    def _end(self) -> None:
-        for process in self._processes:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+
+@contextmanager
+def live_page(station_file: Path) -> Iterator[str]:
+    """The page of a station in a process of its own, and its address. Raises ViewersError where it is not shown."""
+    log = station_file.with_name("web.log")
+    with log.open("wb") as sink:
+        command = command_line(["web", "--config", str(station_file)])
+        process = subprocess.Popen(command, stderr=sink, cwd=REPOSITORY)
+    try:
+        yield _await_page(log, process)
+    finally:
+        process.kill()
+        process.wait()
 
 
-def await_page(log: Path, process: subprocess.Popen[bytes]) -> str:
-    """The address of the page that a process shows, from what it logs. Raises ViewersError where it shows none."""
+def _await_page(log: Path, process: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(r"is shown on (\S+)", log.read_text()):
