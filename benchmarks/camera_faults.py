@@ -39,11 +39,11 @@ from benchmarks.results import format_table
 from benchmarks.service_process import Service
 from benchmarks.station_watch import Said, StationWatch, decided
 from benchmarks.trigger_pulse import TriggerPulse
+from edge.demo.child import command_line
 from edge.verdict import Evaluation, Heartbeat, State, Verdict
 from edge.worker import Worker
 from engines.errors import InspectError
 
-_CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 _SIMULATOR = "arv-fake-gv-camera-0.8"
 _CLOCK_SHIM = Path(__file__).with_name("clock_shim.c")
 _START_LIMIT_S = 120.0
@@ -263,7 +263,7 @@ class Station:
         self._pulse = Worker("pulse", TriggerPulse(f"{address}-control", "top"))
         station = folder / "station.toml"
         station.write_text(_station_file(bundle, source, address))
-        command = (*source.prefix, *_CLI, "run", "--config", str(station))
+        command = (*source.prefix, *command_line(["run", "--config", str(station)]))
         self._daemon = Service("daemon", command, folder / "daemon.log")
         self._stack = ExitStack()
 

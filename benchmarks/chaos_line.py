@@ -41,6 +41,7 @@ from benchmarks.lossy_relay import LossyRelay
 from benchmarks.machine import describe_machine
 from benchmarks.plc_program import PlcProgram, build
 from benchmarks.service_process import Service
+from edge.demo.child import command_line
 from edge.worker import Worker
 from engines.bundle import Bundle
 from engines.errors import InspectError, UsageError
@@ -53,7 +54,6 @@ BAD_SHARE = 0.15
 LOSS = 0.05
 STATION = "chaos"
 
-_CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 _FREEZE_S = 0.7
 # Good parts in a row at the end, all of which have to pass, once the line is Ready again.
 _LAST_PARTS = 20
@@ -238,7 +238,7 @@ def _set_up(stack: ExitStack, folder: Path, bundle: Path, pictures: Pictures) ->
     worker.start()
     stack.callback(worker.stop, 5.0)
     vision, gateway = (
-        stack.enter_context(Service(name, (*_CLI, command, "--config", str(station)), folder / f"{name}.log"))
+        stack.enter_context(Service(name, command_line([command, "--config", str(station)]), folder / f"{name}.log"))
         for name, command in (("vision", "run"), ("gateway", "plc"))
     )
     belt = Belt(plc, pictures, incoming, PITCH_S, TRAVEL_S)

@@ -25,13 +25,13 @@ from benchmarks.ports import free_port
 from benchmarks.results import Row, format_table
 from benchmarks.service_process import Service
 from benchmarks.station_watch import Said, StationWatch
+from edge.demo.child import command_line
 from edge.verdict import Verdict
 from edge.worker import Worker
 from engines.errors import DataError, InspectError
 
 SOURCES = ("synthetic", "genicam", "rtsp")
 
-_CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 _SIMULATOR = "arv-fake-gv-camera-0.8"
 _RATE = 10.0
 _LIMIT_S = 120.0
@@ -60,7 +60,7 @@ def measure_source(folder: Path, bundle: Path, source: str, engine: tuple[str, s
         listening = Worker("watch", watch)
         listening.start()
         stack.callback(listening.stop, 5.0)
-        stack.enter_context(Service("daemon", (*_CLI, "run", "--config", str(station)), folder / "live.log"))
+        stack.enter_context(Service("daemon", command_line(["run", "--config", str(station)]), folder / "live.log"))
         heard = _collect(watch, frames, warmup, folder)
     glass = _glass_of(stamps) if source == "rtsp" else None
     return _row(source, engine, heard, glass)

@@ -37,6 +37,7 @@ from benchmarks.service_process import Service
 from benchmarks.station_watch import Said, StationWatch
 from benchmarks.viewers import live_page
 from calibration.procedure import calibrate
+from edge.demo.child import command_line
 from edge.verdict import Evaluation, Verdict
 from edge.worker import Worker
 from engines.errors import DataError, InspectError
@@ -68,7 +69,6 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 """
 
-_CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 _FRAMES = 20
 _PITCH_S = 1.5
 _LIMIT_S = 120.0
@@ -105,7 +105,7 @@ def measure(folder: Path, count: int) -> list[Row]:
         listening = Worker("watch", watch)
         listening.start()
         stack.callback(listening.stop, 5.0)
-        stack.enter_context(Service("daemon", (*_CLI, "run", "--config", str(station)), folder / "daemon.log"))
+        stack.enter_context(Service("daemon", command_line(["run", "--config", str(station)]), folder / "daemon.log"))
         page = stack.enter_context(_browser())
         page.goto(stack.enter_context(live_page(station)))
         rejects = list(_rejects(watch, inbox, frames, count))

@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,6 +26,7 @@ import zmq
 from benchmarks.gateway_journal import Journal
 from benchmarks.plc_program import PlcProgram, build, free_port
 from benchmarks.results import Row, format_table
+from edge.demo.child import command_line
 from edge.verdict import Counters, Evaluation, Heartbeat, StageTimes, State, Verdict, encode
 from engines.errors import InspectError
 
@@ -34,7 +34,6 @@ FULL, QUICK = 1000, 200
 PULSE_S = 0.02
 
 _STATION = "latency"
-_CLI = (sys.executable, "-c", "import sys; from engines.cli import main; sys.exit(main())")
 _TRAVEL_S, _MARGIN_S, _PITCH_S, _INFERENCE_S = 0.3, 0.05, 0.05, 0.02
 _START_LIMIT_S = 60.0
 _PRIORITY = 20
@@ -255,7 +254,7 @@ def _gateway(folder: Path, vision: Vision, plc: PlcProgram, tables: str) -> Iter
         f'[plc.log]\npath = "{folder}/gateway.jsonl"\n{tables}'
     )
     with (folder / "gateway.log").open("wb") as log:
-        process = subprocess.Popen([*_CLI, "plc", "--config", str(station)], stdout=log, stderr=log)
+        process = subprocess.Popen(command_line(["plc", "--config", str(station)]), stdout=log, stderr=log)
     try:
         yield
     finally:

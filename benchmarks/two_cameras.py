@@ -39,6 +39,7 @@ from benchmarks.machine import REPOSITORY, describe_machine
 from edge.cameras.synthetic import Synthetic
 from edge.cameras.tables import SyntheticCamera
 from edge.client import Subscriber
+from edge.demo.child import command_line
 from edge.verdict import Evaluation, State, Verdict
 from engines.errors import InspectError
 
@@ -51,7 +52,6 @@ _SAMPLES = 100
 _START_LIMIT_S = 300.0
 _END_LIMIT_S = 60.0
 _PICTURES = 8
-_RUN = "import sys; from engines.cli import main; sys.exit(main())"
 
 
 class LineError(InspectError):
@@ -107,7 +107,7 @@ def run(seconds: float, precision: str) -> dict[str, Any]:
         place, address = Path(folder), f"tcp://127.0.0.1:{_free_port()}"
         bundle = random_bundle(place, "resnet18", "auto", [precision], _pictures())
         (place / "station.toml").write_text(_station_file(bundle.path, address), encoding="utf-8")
-        command = [sys.executable, "-c", _RUN, "run", "--config", str(place / "station.toml")]
+        command = command_line(["run", "--config", str(place / "station.toml")])
         with (
             (place / "daemon.log").open("wb") as log,
             subprocess.Popen(command, stdout=log, stderr=log, cwd=REPOSITORY) as daemon,
