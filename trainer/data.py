@@ -61,10 +61,11 @@ def scan_dataset(root: Path, by_lot: bool = False) -> Dataset:
         raise DataError(
             f"no photographs in {folder}; expected image files of good parts, directly inside or under train/good"
         )
-    return Dataset(root, tuple(train), tuple(_test_samples(root)))
+    return Dataset(root, tuple(train), tuple(scan_test(root)))
 
 
-def _test_samples(root: Path) -> list[Sample]:
+def scan_test(root: Path) -> list[Sample]:
+    """The labelled photographs of MVTec AD's layout, by label and name; none where there is no folder `test`."""
     test = root / "test"
     folders = sorted(path for path in test.iterdir() if path.is_dir()) if test.is_dir() else []
     return [Sample(path, folder.name, mask_of(path)) for folder in folders for path in list_images(folder)]

@@ -15,7 +15,7 @@ from engines.engine import Engine
 from engines.errors import DataError
 from engines.images import check_images, read_image
 from engines.preprocess import Preprocessing
-from trainer.data import Sample, scan_dataset
+from trainer.data import Sample, scan_test
 from trainer.metrics import image_metrics, pixel_metrics
 
 
@@ -25,7 +25,7 @@ def evaluate(bundle: Bundle, engine: Engine, data: Path) -> dict[str, Any]:
     Keys as in `trainer.metrics`, with engine, precision and, where the bundle is calibrated for this engine,
     threshold, false_reject_rate and escape_rate. Raises DataError where there is no test set.
     """
-    samples = scan_dataset(data).test
+    samples = scan_test(data)
     if not samples:
         raise DataError(f"{data}: expected test/good and test/<defect> as in MVTec AD, found no test photographs")
     check_images([path for sample in samples for path in (sample.path, sample.mask) if path])

@@ -95,8 +95,9 @@ def test_few_photographs_are_trained_in_folds_whose_heads_score_what_they_have_n
 def test_a_bank_goes_the_same_way_as_a_trained_head(
     method: str, neighbours: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, data = tmp_path / "part", mvtec(tmp_path / "data", photos)
-    for path in sorted(photos.iterdir())[6:]:
+    out, data, paths = tmp_path / "part", mvtec(tmp_path / "data", photos), sorted(photos.iterdir())
+    (data / "train/good").mkdir(parents=True)
+    for path in (paths[0], *paths[6:]):
         shutil.copy(path, data / "train/good")
     assert run("train", "--data", data, "--out", out, "--weights", "random", "--method", method, "--folds", 2) == 0
     bundle = Bundle.open(out)
@@ -161,11 +162,10 @@ def test_evaluate_shows_every_defect_on_a_page(
 
 
 def mvtec(root: Path, photos: Path) -> Path:
-    """Test set of three good parts, one with a marked smear and one with a defect that has no mask."""
+    """Test set alone: three good parts, one with a marked smear and one with a defect that has no mask."""
     paths = sorted(photos.iterdir())
-    for folder in ("train/good", "test/good", "test/smear", "ground_truth/smear"):
+    for folder in ("test/good", "test/smear", "ground_truth/smear"):
         (root / folder).mkdir(parents=True)
-    shutil.copy(paths[0], root / "train/good")
     for path in paths[1:4]:
         shutil.copy(path, root / "test/good")
     for index, path in enumerate(paths[4:6]):
