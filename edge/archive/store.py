@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.anomaly_map import AnomalyMap, MapView
+from edge.archive.encoder import Encoder
 from edge.archive.index import (
     EVALUATIONS,
     KEPT,
@@ -95,6 +96,7 @@ class ArchiveStore:
         self._names: dict[tuple[str, str], int] = {}
         self._open_folder: tuple[int, Path] | None = None
         self._room_in_folder = 0
+        self._encoder = Encoder()
         self._lock = _locked(folder)
         try:
             self.index = ArchiveIndex.open(folder, read_only=False)
@@ -118,6 +120,7 @@ class ArchiveStore:
 
     def close(self) -> None:
         """Close the index and let another writer in."""
+        self._encoder.close()
         try:
             self.index.close()
         finally:
@@ -205,7 +208,8 @@ class ArchiveStore:
         if entry.frame is not None and folder is not None:
             shown = entry.map if entry.map is not None and entry.map.finite else None
             view = None if shown is None else shown.view(entry.frame.shape)
-            size = write_pictures(folder[1], key, entry.frame, None if shown is None else shown.grey())
+            grey = None if shown is None else shown.grey()
+            size = write_pictures(folder[1], key, entry.frame, grey, self._encoder)
         self._insert(key, entry, folder[0] if folder and size else None, size, view)
         return key
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge.anomaly_map import AnomalyMap
+from edge.archive.encoder import Encoder
 from edge.archive.part import ArchivedPart, Query
 from edge.archive.pictures import write_pictures
 from edge.archive.store import ArchiveStore, Entry
@@ -62,6 +63,6 @@ def test_a_map_of_tiles_lies_on_all_of_the_frame() -> None:
 
 
 def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="cannot be encoded"):
-        write_pictures(tmp_path, 1, frame(), np.zeros((0, 0), np.uint8))
+    with Encoder() as encoder, pytest.raises(OSError, match="cannot be encoded"):
+        write_pictures(tmp_path, 1, frame(), np.zeros((0, 0), np.uint8), encoder)
     assert list(tmp_path.iterdir()) == []

@@ -197,6 +197,7 @@ def test_the_page_reads_the_archive_and_the_pictures_of_the_daemon_whose_user_it
     assert machine.do("stat", "--format=%u", accounts) in users
     machine.do("cp", f"{site}/bad.png", f"{site}/inbox/bad-3.png")
     machine.until(lambda: "bad-3.png" in read("/rejects"))
+    assert machine.do("find", "/var/lib/edge-inspect/archive/pictures", "-name", "*.map.png", "-size", "+0")
     assert "bad-3.png" in read("/live/top?after=0")
 
 
