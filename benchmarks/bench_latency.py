@@ -15,6 +15,7 @@ Each precision has two rounds or more, each with a daemon of its own, in turns (
     python benchmarks/bench_latency.py --backbone resnet18 --source synthetic genicam rtsp
     python benchmarks/bench_latency.py --backbone resnet18 --archive
     python benchmarks/bench_latency.py --backbone resnet18 --viewers 5
+    python benchmarks/bench_latency.py --backbone resnet18 --archive --viewers 5 --realtime 10
 
 --plc measures the gateway instead: from a verdict to its word in a PLC, and how exactly the ejector's coil goes on.
 
@@ -23,7 +24,11 @@ with its frame, 1280x1024 without loss, and its map, and of the others the verdi
 rounds that followed each other.
 
 --viewers N measures each case also with the live page's process beside the daemon and N readers of it, in the same way:
-each takes the events and one live picture after the other (`benchmarks/viewers.py`). All of it on this machine.
+each takes the events and one live picture after the other (`benchmarks/viewers.py`). All of it on this machine. With
+both options a case has both.
+
+--realtime N runs the daemon and this subscriber as `install-service --realtime N` runs daemon and gateway. Archive,
+page and viewers then go on as ordinary programs do. It needs root or CAP_SYS_NICE.
 
 With --source the daemon opens a camera itself, and times count from the glass: see `benchmarks/live_latency.py`.
 
@@ -219,7 +224,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Case:
-    """An engine at a precision, with so many frames side by side; with the archive on, or with so many viewers."""
+    """An engine at a precision, with so many frames side by side; with the archive on, and with so many viewers."""
 
     backend: str
     precision: str
@@ -234,7 +239,8 @@ class Case:
     @property
     def extra(self) -> str:
         """What the case has that the plain one has not."""
-        return "the archive" if self.archive else f"{self.viewers} viewers" if self.viewers else ""
+        extras = {"the archive": self.archive, f"{self.viewers} viewers": self.viewers}
+        return " and ".join(name for name, there in extras.items() if there)
 
     @property
     def plain(self) -> Case:
@@ -410,10 +416,14 @@ class Paced:
 
 @dataclass(frozen=True)
 class Round:
-    """One daemon from start to end. Memory in MiB; `soak_mib` is sampled evenly, empty where there was no soak."""
+    """One daemon from start to end, at real-time priority `realtime`, or 0.
+
+    Memory in MiB; `soak_mib` is sampled evenly, empty where there was no soak.
+    """
 
     saturated: Saturated
     paced: Paced
+    realtime: int
     rss_mib: float
     peak_rss_mib: float
     soak_mib: list[float]
@@ -438,7 +448,8 @@ def measure_round(daemon: Daemon, plan: Plan, case: Case, soak: bool) -> Round:
     saturated = saturate(daemon, plan, case)
     paced = pace(daemon, plan.frames, plan.rate or LOAD * saturated.fps)
     soak_mib = soak_memory(daemon, plan.soak) if soak and plan.soak else []
-    result = Round(saturated, paced, daemon.memory_mib(), daemon.memory_mib("VmHWM"), soak_mib)
+    realtime = os.sched_getparam(daemon.process.pid).sched_priority
+    result = Round(saturated, paced, realtime, daemon.memory_mib(), daemon.memory_mib("VmHWM"), soak_mib)
     daemon.finish()
     return result
 
@@ -526,6 +537,7 @@ def row(
         "peak_rss_mib": _rounded(max(each.peak_rss_mib for each in rounds)),
         "frames": len(rounds[0].paced.heard),
         "rounds": len(rounds),
+        "realtime": rounds[0].realtime,
         "spread": {name: [_rounded(min(values)), _rounded(max(values))] for name, values in figures.items()},
         "disturbed": worst(watches).remark,
         **({"soak_frames": soak_frames, "soak_rss_mib": [_rounded(mib) for mib in soak]} if soak else {}),
@@ -556,9 +568,11 @@ def tables(rows: Sequence[Row], markdown: bool = False) -> str:
     """The rows as tables, for people."""
     header = ["engine", "precision", "in flight", "frames/s", "at frames/s", "p50 ms", "p95 ms", "p99 ms", "peak MiB"]
     first = rows[0]
+    priority = f", real-time priority {first['realtime']}" if first["realtime"] else ""
+    conditions = f"{first['backbone']}, {first['frames']} frames{priority}, median of {first['rounds']} rounds"
     return "\n\n".join(
         [
-            f"{first['backbone']}, {first['frames']} frames, median of {first['rounds']} rounds (lowest-highest):",
+            f"{conditions} (lowest-highest):",
             format_table([*header, ""], [_cells(each) for each in rows], markdown),
             "Median milliseconds by stage, at the fixed rate:",
             _name_table(rows, "stages", markdown),
@@ -687,17 +701,25 @@ def _run(options: argparse.Namespace) -> tuple[list[Row], str]:
             bundle = Bundle.open(options.bundle)
         else:
             bundle = random_bundle(Path(folder), options.backbone, options.engine, options.precision, images)
+        if options.realtime:
+            _take_priority(options.realtime)
         if options.source:
             rows = _measure_sources(Path(folder), bundle, options)
             return rows, live_table(rows)
         cases = find_cases(bundle, options.engine, options.precision, options.in_flight)
-        if options.archive:
-            cases = [each for case in cases for each in (case, replace(case, archive=True))]
-        if options.viewers:
-            plain = dict.fromkeys(case.plain for case in cases)
-            cases += [replace(case, viewers=options.viewers) for case in plain]
+        if options.archive or options.viewers:
+            extra = {"archive": options.archive, "viewers": options.viewers}
+            cases = [each for case in cases for each in (case, replace(case, **extra))]
         rows = measure(bundle, cases, images, plan)
     return rows, tables(rows)
+
+
+def _take_priority(priority: int) -> None:
+    """For this thread, whatever it starts from now on, and so the daemon. Raises UsageError where that is forbidden."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
+        raise UsageError("--realtime: expected root or CAP_SYS_NICE, found neither; run it with sudo") from None
 
 
 def _measure_sources(folder: Path, bundle: Bundle, options: argparse.Namespace) -> list[Row]:
@@ -738,6 +760,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", nargs="+", choices=SOURCES, help="with a camera in the way, one frame at a time")
     parser.add_argument("--archive", action="store_true", help="also with the archive on, in turns, and what it costs")
     parser.add_argument("--viewers", type=int, default=0, metavar="N", help="also with N viewers of the live page")
+    parser.add_argument(
+        "--realtime", type=_priority, default=0, metavar="N", help="daemon and subscriber at real-time priority 1 to 99"
+    )
     parser.add_argument("--rounds", type=_rounds, default=ROUNDS, metavar="N", help=f"(default: {ROUNDS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the percentiles to this file, as SVG")
@@ -749,6 +774,12 @@ def _in_flight(text: str) -> int | None:
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected auto or a number from 1 to 1024, found {text!r}")
+    return int(text)
+
+
+def _priority(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 99:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to 99, found {text!r}")
     return int(text)
 
 

@@ -249,7 +249,9 @@ def test_a_quick_run_writes_rows_and_leaves_no_child(
 
 
 @pytest.mark.parametrize(
-    ("option", "extra"), [(["--archive"], "the archive"), (["--viewers", "2"], "2 viewers")], ids=["archive", "viewers"]
+    ("option", "extra"),
+    [(["--archive"], "the archive"), (["--archive", "--viewers", "2"], "the archive and 2 viewers")],
+    ids=["archive", "viewers"],
 )
 def test_what_is_not_to_cost_a_verdict_anything_is_measured_in_turns_at_the_same_rate(
     small: None,
@@ -271,6 +273,23 @@ def test_what_is_not_to_cost_a_verdict_anything_is_measured_in_turns_at_the_same
     assert f"1 in flight, with {extra}" in said.err
 
 
+def test_the_daemon_has_the_priority_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "latency.json"
+    code = (
+        "import sys; from benchmarks import bench_latency; bench_latency.QUICK = (12, 3)\n"
+        "sys.exit(bench_latency.main(sys.argv[1:]))"
+    )
+    arguments = ["--quick", "--in-flight", "1", "--rounds", "1", "--realtime", "1", "--backbone", "resnet18"]
+    # In a process of its own: what the tests start after it would have the priority, too.
+    command = [sys.executable, "-c", code, *arguments, "--precision", "f32", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    if "expected root or CAP_SYS_NICE" in done.stderr:
+        pytest.skip("a real-time priority needs root or CAP_SYS_NICE")
+    assert done.returncode == 0, done.stderr
+    assert [row["realtime"] for row in json.loads(path.read_text())["rows"]] == [1]
+    assert "real-time priority 1" in done.stdout
+
+
 def test_a_bundle_of_random_weights_is_calibrated_for_each_precision_asked_for(tmp_path: Path, images: Images) -> None:
     bundle = random_bundle(tmp_path, "resnet18", "onnxruntime", ["f32", "auto"], images)
     assert [(each.backend, each.precision) for each in bundle.info.calibrations] == [("onnxruntime", "f32")]
@@ -286,6 +305,7 @@ def test_a_bundle_of_random_weights_is_calibrated_for_each_precision_asked_for(t
         (["--rate", "fast"], "frames a second above 0"),
         (["--rate", "nan"], "frames a second above 0"),
         (["--in-flight", "0"], "auto or a number from 1 to 1024"),
+        (["--realtime", "100"], "a number from 1 to 99"),
         (["--soak", "19"], "20 frames or more"),
         (["--precision", "f8"], "invalid choice: 'f8'"),
         (["--engine", "caffe"], "invalid choice: 'caffe'"),
