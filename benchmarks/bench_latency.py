@@ -537,7 +537,7 @@ def row(
         "peak_rss_mib": _rounded(max(each.peak_rss_mib for each in rounds)),
         "frames": len(rounds[0].paced.heard),
         "rounds": len(rounds),
-        "realtime": rounds[0].realtime,
+        **({"realtime": rounds[0].realtime} if rounds[0].realtime else {}),
         "spread": {name: [_rounded(min(values)), _rounded(max(values))] for name, values in figures.items()},
         "disturbed": worst(watches).remark,
         **({"soak_frames": soak_frames, "soak_rss_mib": [_rounded(mib) for mib in soak]} if soak else {}),
@@ -568,7 +568,7 @@ def tables(rows: Sequence[Row], markdown: bool = False) -> str:
     """The rows as tables, for people."""
     header = ["engine", "precision", "in flight", "frames/s", "at frames/s", "p50 ms", "p95 ms", "p99 ms", "peak MiB"]
     first = rows[0]
-    priority = f", real-time priority {first['realtime']}" if first["realtime"] else ""
+    priority = f", real-time priority {first['realtime']}" if "realtime" in first else ""
     conditions = f"{first['backbone']}, {first['frames']} frames{priority}, median of {first['rounds']} rounds"
     return "\n\n".join(
         [
