@@ -233,7 +233,7 @@ def test_an_archive_that_cannot_be_opened_is_tried_again_and_no_verdict_is_lost(
         running.until(lambda archivist: archivist.status().state is State.DEGRADED)
         assert "another process writes" in running.archivist.status().reason
     running.until(lambda archivist: archivist.status().kept == 1)
-    assert running.archivist.status().state is State.RUNNING
+    running.until(lambda archivist: archivist.status().state is State.RUNNING)
     (part,) = running.finish()
     assert part.missing == ""
 
