@@ -1,4 +1,4 @@
-"""Pictures are compressed and written by a process of their own at idle priority, which takes no time from a verdict.
+"""Pictures are compressed and written by a process of their own at idle priority, to take little from verdicts.
 
 A thread of the daemon cannot have that priority: put off while it holds Python's lock, it would hold up every worker
 that judges. The process is given open files and opens none, so that of a daemon that was killed it finishes what has a
